@@ -1,0 +1,21 @@
+"""What every service is given: the opened adapters of the shared ports."""
+
+from dataclasses import dataclass
+
+from cynthus.blobs.ports import Blobs
+from cynthus.bus.ports import EventBus
+from cynthus.secrets.ports import Secrets
+from cynthus.store.database import Database
+from cynthus.web.tokens import WorkerTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Opened once per process; in the embedded home all services share one."""
+
+    database: Database
+    bus: EventBus
+    blobs: Blobs
+    secrets: Secrets
+    worker_tokens: WorkerTokens
+    internal_token: str

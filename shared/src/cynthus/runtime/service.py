@@ -1,0 +1,19 @@
+"""What a service is to the process that runs it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+Task = Callable[[], Awaitable[None]]
+"""Runs until cancelled: a relay, a consumer, a reconciler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An assembled service: its web application, its background tasks, and its readiness checks by name."""
+
+    name: str
+    app: FastAPI
+    tasks: Sequence[Task] = ()
+    checks: dict[str, Callable[[], Awaitable[bool]]] | None = None

@@ -1,0 +1,79 @@
+"""The event store: append with an expected version, read a stream, tail everything."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from cynthus.events import Envelope, Event
+
+Position = tuple[int, int]
+"""Where a fact stands in the order of a store: (transaction id, row number)."""
+
+START: Position = (0, 0)
+
+
+class ConcurrentAppend(Exception):
+    """Somebody appended first: read again and decide again."""
+
+
+class AlreadyHandled(Exception):
+    """The inbox has this message: its effects are done, so it is acknowledged and dropped."""
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be reached now; whether the last write happened is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact in the store. `decided` is False for a fact that was only taken over from another service."""
+
+    position: Position
+    envelope: Envelope
+    decided: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Who appends and because of what; with `consumer` the message is marked as handled in the same step."""
+
+    actor: str
+    cause: Envelope | None = None
+    consumer: str | None = None
+    traceparent: str | None = None
+
+
+class EventStore(Protocol):
+    """The history of one service, and its outbox."""
+
+    async def append(
+        self, stream: str, events: Sequence[Event], *, expected: int, why: Why
+    ) -> list[Recorded]:
+        """Add facts after version `expected` in one transaction, with inbox mark and projections.
+
+        An event equal to `why.cause.event` is taken over with its own id and `decided=False`: history
+        shows it, the relay does not publish it again. Raises ConcurrentAppend or AlreadyHandled;
+        nothing is written then.
+        """
+        ...
+
+    async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """The facts of a stream in version order, from version `after` + 1."""
+        ...
+
+    async def tail(self, *, after: Position = START, limit: int = 500) -> list[Recorded]:
+        """Facts of all streams in commit-safe order: one that commits late is never skipped."""
+        ...
+
+    def appended(self) -> AbstractAsyncContextManager["Wakeup"]:
+        """Wake-ups for whoever tails: a hint that makes polling prompt, never needed for correctness."""
+        ...
+
+
+class Wakeup(Protocol):
+    """Something to wait on between two polls."""
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at the next hint or after the time-out, whichever is first."""
+        ...
