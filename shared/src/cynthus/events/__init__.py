@@ -5,6 +5,7 @@ from cynthus.events.event import Event
 from cynthus.events.ids import new_id
 from cynthus.events.inputs import (
     BuildFailed,
+    BuildStarted,
     Dataset,
     DatasetFailed,
     DatasetReady,
@@ -41,6 +42,7 @@ EVENTS: tuple[type[Event], ...] = (
     RunRequested,
     RunCancelRequested,
     RunQueued,
+    BuildStarted,
     ImageBuilt,
     BuildFailed,
     DatasetReady,
@@ -73,6 +75,7 @@ __all__ = [
     "AttemptLost",
     "AttemptStarted",
     "BuildFailed",
+    "BuildStarted",
     "Cause",
     "DataMount",
     "Dataset",

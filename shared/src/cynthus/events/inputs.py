@@ -44,6 +44,13 @@ class Image(Part):
     reference: str | None = None
 
 
+class BuildStarted(RunEvent):
+    """Builder: nobody built this before, so it is being worked out; `key` names what is built."""
+
+    kind: ClassVar[str] = "build.started"
+    key: str
+
+
 class ImageBuilt(RunEvent):
     """Builder: the code of a run is ready to start."""
 

@@ -1,0 +1,25 @@
+"""Assembles the datasets service: the only place that knows its concrete classes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cynthus.datasets.adapters.blob_pins import BlobPins
+from cynthus.datasets.handlers import SERVICE, DatasetHandler
+from cynthus.datasets.main import create_app
+from cynthus.datasets.settings import DatasetsSettings
+from cynthus.events import RunRequested
+from cynthus.runtime.platform import Platform
+from cynthus.runtime.service import Service
+from cynthus.store.consumer import Consumer
+from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.relay import Relay
+
+
+@asynccontextmanager
+async def open_datasets(_: DatasetsSettings, platform: Platform) -> AsyncIterator[Service]:
+    """The assembled service."""
+    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[])
+    handler = DatasetHandler(store, BlobPins(platform.database, platform.blobs))
+    consumer = Consumer(SERVICE, store, platform.bus, {RunRequested: handler.requested})
+    relay = Relay(store, platform.bus, checkpoint=SERVICE)
+    yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run))

@@ -1,0 +1,100 @@
+"""Machines that are worker processes on this host."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.ports import MachineRefused, MachineSpec
+
+_PROC = Path("/proc")
+_MODULE = "cynthus.worker"
+
+
+class ProcessMachines:
+    """The Machines port on this host. What exists is read from the process table, not from notes of ours.
+
+    A worker outlives the platform that started it; it is found again by its command line, which names the
+    machine and the home folder.
+    """
+
+    def __init__(self, home: Path, *, kill_after_s: float = 15.0) -> None:
+        self._home = home.resolve()
+        self._kill_after_s = kill_after_s
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked: dict[str, float] = {}
+
+    @property
+    def host(self) -> Host:
+        """This machine."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return Host(cpu=float(os.cpu_count() or 1), memory_bytes=memory)
+
+    async def create(self, spec: MachineSpec) -> None:
+        """Start a worker, unless it is there already."""
+        if spec.name not in await self.list():
+            await asyncio.to_thread(self._start, spec)
+
+    async def list(self) -> frozenset[str]:
+        """Names of the workers in the process table."""
+        return frozenset(await asyncio.to_thread(self._scan))
+
+    async def delete(self, name: str) -> None:
+        """SIGTERM at first; SIGKILL for one that is still there after a while."""
+        pids = await asyncio.to_thread(self._scan)
+        if name not in pids:
+            self._asked.pop(name, None)
+            return
+        asked = self._asked.setdefault(name, time.monotonic())
+        overdue = time.monotonic() - asked > self._kill_after_s
+        try:
+            os.kill(pids[name], signal.SIGKILL if overdue else signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
+    def _start(self, spec: MachineSpec) -> None:
+        self._home.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")},
+            "CYNTHUS_WORKER_URL": spec.worker_url,
+            "CYNTHUS_WORKER_TOKEN": spec.worker_token,
+            "CYNTHUS_WORKER_HOME": str(self._home),
+        }
+        try:
+            with (self._home / "workers.log").open("ab") as output:
+                self._children[spec.name] = subprocess.Popen(
+                    [sys.executable, "-m", _MODULE, "--machine", spec.name, "--home", str(self._home)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    cwd=self._home,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise MachineRefused(f"{error.strerror}: {error.filename}") from error
+
+    def _scan(self) -> dict[str, int]:
+        self._reap()
+        found: dict[str, int] = {}
+        marker = f"--home\0{self._home}\0".encode()
+        for entry in os.scandir(_PROC):
+            if not entry.name.isdigit():
+                continue
+            try:
+                command = (_PROC / entry.name / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker in command and _MODULE.encode() in command:
+                arguments = command.split(b"\0")
+                found[arguments[arguments.index(b"--machine") + 1].decode()] = int(entry.name)
+        return found
+
+    def _reap(self) -> None:
+        for name, child in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[name]

@@ -1,0 +1,141 @@
+"""What one run wants of the machine pool, as its history in the provisioner tells."""
+
+from dataclasses import dataclass, replace
+
+from cynthus.events import (
+    Cause,
+    Event,
+    MachineDelayed,
+    MachineReleased,
+    MachineRequested,
+    Resources,
+    VMDeleted,
+    VMFailed,
+    VMLost,
+    VMReady,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The newest request of a run: waiting, held (`machine`), or over."""
+
+    epoch: int = 0
+    machine: str | None = None
+    waiting: bool = False
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The largest machine the provider has: processors and bytes of memory."""
+
+    cpu: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the pool can do now: an idle machine, or a reason why it takes longer (None: one is coming)."""
+
+    machine: str | None = None
+    reused: bool = True
+    delay: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Hold a machine for a waiting request."""
+
+    run_id: str
+    epoch: int
+    machine: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Give a waiting request up."""
+
+    run_id: str
+    epoch: int
+    cause: Cause
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """A held machine is gone, says the provider."""
+
+    run_id: str
+    epoch: int
+    machine: str
+    cause: Cause
+
+
+def request(demand: Demand, message: MachineRequested, offer: Offer, host: Host) -> list[Event]:
+    """Take a request in, and answer it at once where that is possible."""
+    if message.epoch <= demand.epoch:
+        return []
+    taken: list[Event] = [message]
+    run_id, epoch = message.run_id, message.epoch
+    if (cause := too_large(message.resources, host)) is not None:
+        return [*taken, VMFailed(run_id=run_id, epoch=epoch, cause=cause, transient=False)]
+    if offer.machine is not None:
+        return [*taken, VMReady(run_id=run_id, epoch=epoch, machine=offer.machine, reused=offer.reused)]
+    if offer.delay is not None:
+        return [*taken, MachineDelayed(run_id=run_id, epoch=epoch, reason=offer.delay)]
+    return taken
+
+
+def release(demand: Demand, message: MachineReleased) -> list[Event]:
+    """The run needs its machine no longer, or never will."""
+    live = demand.epoch == message.epoch and (demand.waiting or demand.machine is not None)
+    return [message] if live else []
+
+
+def settle(demand: Demand, command: Assign | Fail | Lose) -> list[Event]:
+    """Answer a request that was taken in earlier; a late answer says nothing."""
+    if command.epoch != demand.epoch:
+        return []
+    match command:
+        case Assign(run_id, epoch, machine, reused):
+            ready = VMReady(run_id=run_id, epoch=epoch, machine=machine, reused=reused)
+            return [ready] if demand.waiting else []
+        case Fail(run_id, epoch, cause, transient):
+            failed = VMFailed(run_id=run_id, epoch=epoch, cause=cause, transient=transient)
+            return [failed] if demand.waiting else []
+        case Lose(run_id, epoch, machine, cause):
+            lost = VMLost(run_id=run_id, epoch=epoch, machine=machine, cause=cause)
+            return [lost] if demand.machine == machine else []
+
+
+def evolve(demand: Demand, event: Event) -> Demand:
+    """Fold one fact in."""
+    match event:
+        case MachineRequested(epoch=epoch) if epoch > demand.epoch:
+            return Demand(epoch=epoch, waiting=True)
+        case VMReady(epoch=epoch, machine=machine) if epoch == demand.epoch:
+            return replace(demand, machine=machine, waiting=False)
+        case MachineDelayed(epoch=epoch) if epoch == demand.epoch:
+            return replace(demand, delayed=True)
+        case MachineReleased(epoch=epoch) | VMFailed(epoch=epoch) | VMLost(epoch=epoch) if (
+            epoch == demand.epoch
+        ):
+            return replace(demand, machine=None, waiting=False)
+        case VMDeleted() | _:
+            return demand
+
+
+def too_large(wish: Resources, host: Host) -> Cause | None:
+    """Why no machine of this provider can ever serve the wish."""
+    if wish.cpu is not None and wish.cpu > host.cpu:
+        asked, has = f"{wish.cpu:g} processors", f"{host.cpu:g}"
+        fix = f"Ask for at most --cpu {host.cpu:g}."
+    elif wish.memory_bytes is not None and wish.memory_bytes > host.memory_bytes:
+        gigabytes = host.memory_bytes / 1e9
+        asked, has = f"{wish.memory_bytes / 1e9:.1f} GB of memory", f"{gigabytes:.1f} GB"
+        fix = f"Ask for at most --memory {int(gigabytes)}GB."
+    else:
+        return None
+    return Cause(code="no_capacity", message=f"The run asks for {asked}; this machine has {has}.", fix=fix)
