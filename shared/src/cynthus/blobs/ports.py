@@ -11,7 +11,7 @@ class BlobMissing(Exception):
 
 
 class BlobExists(Exception):
-    """A put with `if_absent` found something under the key already."""
+    """A put's `if_generation` does not hold: something else is under the key."""
 
 
 class DigestMismatch(Exception):
@@ -59,6 +59,10 @@ class Blobs(Protocol):
 
     def get(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Bytes [start, end) of a blob. Raises BlobMissing before the first chunk."""
+        ...
+
+    async def get_many(self, keys: list[str]) -> dict[str, bytes]:
+        """The bytes of small blobs, held in memory together; absent keys are left out."""
         ...
 
     async def stat(self, key: str) -> BlobStat | None:
