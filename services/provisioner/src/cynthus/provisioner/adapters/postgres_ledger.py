@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from asyncpg import Connection
-
 from cynthus.events import MachineDelayed, MachineReleased, MachineRequested, VMFailed, VMLost, VMReady
 from cynthus.provisioner.domain.pool import MachineRow, Stage
 from cynthus.provisioner.ports import Waiting
-from cynthus.store.database import Database
+from cynthus.store.database import Connection, Database
 from cynthus.store.ports import ConcurrentAppend, Recorded
 
 _MACHINES = "SELECT name, stage, since, run_id, epoch FROM provisioner.machines WHERE stage <> 'gone'"

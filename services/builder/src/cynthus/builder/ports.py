@@ -1,0 +1,94 @@
+"""What the builder needs from outside."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from cynthus.builder.domain.build import Built
+from cynthus.events import RunRequested
+from cynthus.planning.document import Plan
+from cynthus.planning.tree import SourceTree
+
+
+class LockRefused(Exception):
+    """The requirements have no solution: `code` is stable, `evidence` is the resolver's own explanation."""
+
+    def __init__(self, code: str, message: str, fix: str, evidence: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fix = fix
+        self.evidence = evidence
+
+
+class ResolverUnavailable(Exception):
+    """The package index cannot be reached now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A resolved environment: pinned requirements with hashes, one target Python."""
+
+    text: str
+    packages: int
+
+
+class Resolver(Protocol):
+    """Turns a plan's requirements into a lock."""
+
+    async def resolve(self, plan: Plan, tree: SourceTree) -> Lock:
+        """Raises LockRefused, ResolverUnavailable."""
+        ...
+
+
+class Sources(Protocol):
+    """Project snapshots, as trees that planning can read; and a place for locks beside them."""
+
+    async def open(self, owner: str, snapshot: str) -> SourceTree:
+        """A tree whose reads may be made from another thread. Raises SourceMissing."""
+        ...
+
+    async def keep(self, owner: str, text: str) -> str:
+        """Store a text as a blob of the owner; its SHA-256 in hex."""
+        ...
+
+
+class SourceMissing(Exception):
+    """The owner has no such snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A build that was started and has no end yet."""
+
+    run_id: str
+    key: str
+    message: RunRequested
+
+
+class Builds(Protocol):
+    """Builds under way, and what was built before."""
+
+    async def find(self, key: str) -> Built | None:
+        """An image built earlier."""
+        ...
+
+    async def keep(self, key: str, built: Built) -> None:
+        """Remember an image."""
+        ...
+
+    async def find_lock(self, key: str) -> Lock | None:
+        """A lock resolved earlier."""
+        ...
+
+    async def keep_lock(self, key: str, lock: Lock) -> None:
+        """Remember a lock."""
+        ...
+
+    async def claim(self, lease: timedelta) -> Job | None:
+        """The oldest build that nobody works on; it is ours until the lease ends."""
+        ...
+
+    async def renew(self, run_id: str, lease: timedelta) -> None:
+        """Keep a claimed build for longer."""
+        ...

@@ -1,0 +1,41 @@
+"""Assembles the builder: the only place that knows its concrete classes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cynthus.builder.adapters.blob_sources import BlobSources
+from cynthus.builder.adapters.postgres_builds import PostgresBuilds
+from cynthus.builder.adapters.uv_resolver import UvResolver
+from cynthus.builder.handlers import SERVICE, BuildHandler
+from cynthus.builder.main import create_app
+from cynthus.builder.recipe import Recipe
+from cynthus.builder.settings import BuilderSettings
+from cynthus.builder.workshop import Workshop
+from cynthus.events import RunRequested
+from cynthus.runtime.platform import Platform
+from cynthus.runtime.service import Service
+from cynthus.store.consumer import Consumer
+from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.relay import Relay
+
+
+@asynccontextmanager
+async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIterator[Service]:
+    """The assembled service."""
+    builds = PostgresBuilds(platform.database)
+    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[builds])
+    resolver = UvResolver(settings.uv or _find_uv())
+    recipe = Recipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
+    nudged = asyncio.Event()
+    handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
+    workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
+    consumer = Consumer(SERVICE, store, platform.bus, {RunRequested: handler.requested})
+    relay = Relay(store, platform.bus, checkpoint=SERVICE)
+    yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run, workshop.run))
+
+
+def _find_uv() -> str:
+    from uv import find_uv_bin
+
+    return str(find_uv_bin())

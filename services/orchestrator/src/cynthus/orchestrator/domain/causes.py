@@ -1,0 +1,122 @@
+"""Why attempts and runs end: stable codes, a sentence, and what to do."""
+
+import signal
+
+from cynthus.events import AttemptExited, Cause
+
+INFRASTRUCTURE = frozenset({"lost_machine", "preempted", "no_capacity", "worker_failed", "upload_stalled"})
+"""Causes that are not the user's: they have a budget of their own."""
+
+
+def of_exit(exited: AttemptExited) -> Cause | None:
+    """The cause a worker named, else one from the exit status; None for a clean exit."""
+    if exited.cause is not None:
+        known = {"exit_code": exited.exit_code, "signal": exited.signal}
+        return exited.cause.model_copy(
+            update={key: value for key, value in known.items() if getattr(exited.cause, key) is None}
+        )
+    if exited.signal is not None:
+        return _by_signal(exited.signal)
+    if exited.exit_code == 0:
+        return None
+    return Cause(
+        code="user_exit",
+        message=f"The program ended with exit code {exited.exit_code}.",
+        fix="The last lines of its log say why: `cynthus logs`.",
+        exit_code=exited.exit_code,
+    )
+
+
+def _by_signal(number: int) -> Cause:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return Cause(
+        code="signal",
+        message=f"The program was ended by {name}.",
+        fix="It was ended from outside itself or crashed; the last lines of its log may say more.",
+        signal=number,
+    )
+
+
+def lost(machine: str | None, *evidence: str) -> Cause:
+    """The worker was not heard any more."""
+    return Cause(
+        code="lost_machine",
+        message=f"Machine {machine or 'of this attempt'} was not heard from for a whole lease.",
+        fix="Nothing to do: another attempt is made while the budget lasts.",
+        evidence=evidence,
+    )
+
+
+def gone(machine: str) -> Cause:
+    """The provider says that the machine is no more."""
+    return Cause(
+        code="lost_machine",
+        message=f"Machine {machine} was deleted while the attempt needed it.",
+        fix="Nothing to do: another attempt is made while the budget lasts.",
+    )
+
+
+def not_ready(seconds: float, cause: Cause | None) -> Cause:
+    """Code or data did not become ready in time."""
+    return Cause(
+        code="build_failed",
+        message=f"Code and data were not ready after {seconds:.0f} s.",
+        fix="Run it again; if it stays, look at the services with `cynthus doctor`.",
+        evidence=() if cause is None else (f"{cause.code}: {cause.message}", *cause.evidence),
+    )
+
+
+def no_machine(seconds: float, reason: str | None) -> Cause:
+    """No machine came in time."""
+    return Cause(
+        code="no_capacity",
+        message=f"No machine came within {seconds:.0f} s.",
+        fix="Ask for less CPU or memory, or wait until other runs are over.",
+        evidence=() if reason is None else (reason,),
+    )
+
+
+def never_started(seconds: float, machine: str | None) -> Cause:
+    """The worker had its order and did not start the program."""
+    return Cause(
+        code="worker_failed",
+        message=f"Machine {machine} did not start the program within {seconds:.0f} s.",
+        fix="Nothing to do: another attempt is made while the budget lasts.",
+    )
+
+
+def timed_out(seconds: float) -> Cause:
+    """The program ran beyond its time-out and the worker did not end it."""
+    return Cause(
+        code="timeout",
+        message=f"The program was still running after {seconds:.0f} s.",
+        fix="Give it more time with --timeout, or let it do less.",
+    )
+
+
+def never_uploaded(seconds: float) -> Cause:
+    """Logs and outputs did not arrive."""
+    return Cause(
+        code="upload_stalled",
+        message=f"Logs and outputs were not complete {seconds:.0f} s after the program ended.",
+        fix="Check the network between the machine and the platform; write fewer or smaller outputs.",
+    )
+
+
+def never_stopped(seconds: float) -> Cause:
+    """The worker did not confirm that it stopped the program."""
+    return Cause(
+        code="lost_machine",
+        message=f"The machine did not confirm within {seconds:.0f} s that the program was stopped.",
+        fix="Nothing to do: the machine is released and its results are not used.",
+    )
+
+
+def out_of_attempts(cause: Cause, budget: int) -> Cause:
+    """The same cause, saying that no attempt is left."""
+    return cause.model_copy(
+        update={"message": f"{cause.message} No attempt is left after {budget + 1} of this kind."}
+    )

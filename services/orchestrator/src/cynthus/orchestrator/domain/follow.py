@@ -1,0 +1,94 @@
+"""What must follow from what is known of a run, one fact at a time; the same answer however it became known."""
+
+from datetime import datetime
+
+from cynthus.events import (
+    AttemptLost,
+    Cause,
+    Event,
+    MachineReleased,
+    MachineRequested,
+    RetryScheduled,
+    RunCancelled,
+    RunFailed,
+    RunQueued,
+    RunSucceeded,
+)
+from cynthus.orchestrator.domain import causes
+from cynthus.orchestrator.domain.limits import Limits, backoff_s
+from cynthus.orchestrator.domain.run import Attempt, Run
+
+
+def next_step(run: Run, now: datetime, limits: Limits) -> Event | None:
+    """The next fact that is due, or None when there is nothing to do but wait."""
+    if not run.requested:
+        return None
+    if not run.queued:
+        return RunQueued(run_id=run.id)
+    verdict = None if run.over else _verdict(run, limits)
+    return verdict or _release(run) or (None if run.over else _request(run, now))
+
+
+def _verdict(run: Run, limits: Limits) -> Event | None:
+    attempt = run.current
+    if attempt is not None and attempt.outcome is None and attempt.vanished is not None and not attempt.complete:
+        return AttemptLost(run_id=run.id, epoch=attempt.epoch, cause=attempt.vanished)
+    if run.cancel_reason is not None:
+        return _cancelled(run, attempt, run.cancel_reason)
+    if run.image is None and run.build_failed and run.build_cause is not None:
+        return _failed(run, run.build_cause)
+    if not run.data_ready and run.data_cause is not None:
+        return _failed(run, run.data_cause)
+    if attempt is None or run.retry_at is not None:
+        return None
+    if attempt.failure is not None:
+        return _again(run, attempt, attempt.failure, limits)
+    return RunSucceeded(run_id=run.id, epoch=attempt.epoch) if attempt.complete else None
+
+
+def _cancelled(run: Run, attempt: Attempt | None, reason: str) -> Event | None:
+    if attempt is not None and attempt.executing and not attempt.complete:
+        return None
+    return RunCancelled(run_id=run.id, epoch=run.epoch or None, reason=reason)
+
+
+def _failed(run: Run, cause: Cause) -> Event:
+    return RunFailed(run_id=run.id, epoch=run.epoch or None, cause=cause)
+
+
+def _again(run: Run, attempt: Attempt, cause: Cause, limits: Limits) -> Event:
+    if attempt.unavailable is cause and attempt.unavailable_for_good:
+        return _failed(run, cause)
+    used = run.infrastructure_failures if attempt.blameless else run.user_failures
+    budget = limits.infrastructure_retries if attempt.blameless else run.spec.retries
+    if used >= budget:
+        return _failed(run, causes.out_of_attempts(cause, budget) if budget else cause)
+    failures = used + 1 if attempt.unavailable is cause else used
+    delay_s = backoff_s(run, failures, limits)
+    return RetryScheduled(run_id=run.id, epoch=attempt.epoch, delay_s=delay_s, cause=cause)
+
+
+def _release(run: Run) -> Event | None:
+    for attempt in run.attempts.values():
+        ended = attempt.outcome is not None or run.over or attempt.epoch < run.epoch
+        for machine in attempt.surplus:
+            if machine not in attempt.released:
+                return MachineReleased(run_id=run.id, epoch=attempt.epoch, machine=machine)
+        if ended and _held(attempt) and attempt.machine not in attempt.released:
+            return MachineReleased(run_id=run.id, epoch=attempt.epoch, machine=attempt.machine)
+    return None
+
+
+def _held(attempt: Attempt) -> bool:
+    """A machine is there, or may still come because it was asked for."""
+    return attempt.machine is not None or (attempt.requested_at is not None and attempt.unavailable is None)
+
+
+def _request(run: Run, now: datetime) -> Event | None:
+    first = run.epoch == 0
+    due = run.retry_at is not None and now >= run.retry_at
+    if not (first or due):
+        return None
+    return MachineRequested(
+        run_id=run.id, epoch=run.epoch + 1, owner=run.owner, resources=run.spec.resources
+    )

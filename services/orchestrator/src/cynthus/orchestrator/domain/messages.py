@@ -1,0 +1,73 @@
+"""What the run's state machine can be told, beside facts of other services; and its refusals."""
+
+from dataclasses import dataclass, field
+
+from cynthus.events import (
+    AttemptExited,
+    AttemptStarted,
+    BuildFailed,
+    DatasetFailed,
+    DatasetReady,
+    ImageBuilt,
+    MachineDelayed,
+    RunCancelRequested,
+    RunRequested,
+    VMDeleted,
+    VMFailed,
+    VMLost,
+    VMReady,
+)
+
+
+class Fenced(Exception):
+    """This attempt is not, or no longer, the one that counts: whoever speaks for it must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAttempt:
+    """The worker has delivered everything: the exit, the log to the last byte, the outputs' manifest."""
+
+    exited: AttemptExited
+    machine: str
+    manifest: str
+    files: int
+    bytes: int
+    log_chunks: int = 0
+    log_bytes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportExit:
+    """The worker saw the user's process end."""
+
+    exited: AttemptExited
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireLease:
+    """The worker of this attempt was not heard for a whole lease."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTime:
+    """Time has passed: a retry may be due, a deadline behind us."""
+
+
+OtherServicesFact = (
+    RunRequested
+    | RunCancelRequested
+    | ImageBuilt
+    | BuildFailed
+    | DatasetReady
+    | DatasetFailed
+    | MachineDelayed
+    | VMReady
+    | VMFailed
+    | VMLost
+    | VMDeleted
+)
+WorkersReport = AttemptStarted | ReportExit | FinishAttempt
+Message = OtherServicesFact | WorkersReport | ExpireLease | CheckTime
