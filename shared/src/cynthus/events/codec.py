@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pydantic_core
+from pydantic import ValidationError
 
 from cynthus.events import BY_TYPE
 from cynthus.events.envelope import Envelope
@@ -64,7 +65,8 @@ def from_message(attributes: Mapping[str, str], data: bytes) -> Envelope:
     if attributes.get("content-type", "").strip().lower().startswith("application/cloudevents"):
         return from_json(data)
     values = {name[3:]: value for name, value in attributes.items() if name.startswith("ce-")}
-    values.setdefault("traceparent", attributes.get("googclient_traceparent"))
+    if "googclient_traceparent" in attributes:
+        values.setdefault("traceparent", attributes["googclient_traceparent"])
     event = _event_class(values)
     return _envelope(values, _validated(event, _parsed(data)))
 
@@ -112,8 +114,14 @@ def _event_class(values: Mapping[str, Any]) -> type[Event]:
 def _validated(event: type[Event], data: Any) -> Event:
     try:
         return event.model_validate(data)
-    except ValueError as error:
-        raise EnvelopeInvalid(f"data of {event.ce_type()}: {error}") from error
+    except ValidationError as error:
+        raise EnvelopeInvalid(f"data of {event.ce_type()}: {_complaints(error)}") from None
+
+
+def _complaints(error: ValidationError) -> str:
+    """What is wrong and where, without the values: they may be anybody's."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
 
 
 def _envelope(values: Mapping[str, Any], event: Event) -> Envelope:
@@ -148,7 +156,12 @@ def _optional_text(values: Mapping[str, Any], name: str) -> str | None:
 
 
 def _sequence(value: object) -> int:
-    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(_MAX_SEQUENCE))
+    digits = (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdigit()
+        and len(value) <= len(str(_MAX_SEQUENCE))
+    )
     number = int(cast("str", value)) if digits else value
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _MAX_SEQUENCE:
         raise EnvelopeInvalid("sequence is not a whole number")
