@@ -1,0 +1,71 @@
+"""The services' settings, as the embedded home chooses them."""
+
+import os
+from dataclasses import dataclass
+
+from cynthus.builder.settings import BuilderSettings
+from cynthus.datasets.settings import DatasetsSettings
+from cynthus.embedded.home import Home
+from cynthus.gateway.settings import GatewaySettings
+from cynthus.orchestrator.settings import OrchestratorSettings
+from cynthus.provisioner.settings import ProvisionerSettings
+from cynthus.runtime.settings import PlatformSettings
+
+ORCHESTRATOR = "/services/orchestrator"
+PROVISIONER = "/services/provisioner"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSettings:
+    """One set of settings for all five services; environment variables still win where they exist."""
+
+    platform: PlatformSettings
+    gateway: GatewaySettings
+    builder: BuilderSettings
+    provisioner: ProvisionerSettings
+    orchestrator: OrchestratorSettings
+    datasets: DatasetsSettings
+
+
+def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettings:
+    """Settings for a platform at `url` with its state in `home`."""
+    platform = {
+        "environment": "embedded",
+        "database_url": database_url,
+        "database_connections": 12,
+        "bus": "postgres",
+        "blobs_folder": home.blobs,
+        "blobs_url": f"{url}/v1/objects",
+        "secrets_folder": home.secrets,
+        "secrets_key": home.key("secrets"),
+        "worker_key": home.key("worker"),
+        "internal_token": home.key("internal"),
+        "home": home.root,
+    }
+    return EmbeddedSettings(
+        platform=PlatformSettings.model_validate(platform),
+        gateway=GatewaySettings.model_validate(
+            _with_environment("GATEWAY", owner_token=home.key("token"), orchestrator_url=url + ORCHESTRATOR)
+        ),
+        builder=BuilderSettings(),
+        provisioner=ProvisionerSettings.model_validate(
+            _with_environment(
+                "PROVISIONER",
+                machines_home=home.machines,
+                url=url + PROVISIONER,
+                orders_url=url + ORCHESTRATOR,
+            )
+        ),
+        orchestrator=OrchestratorSettings.model_validate(
+            _with_environment("ORCHESTRATOR", public_url=url + ORCHESTRATOR, blobs_url=f"{url}/v1")
+        ),
+        datasets=DatasetsSettings(),
+    )
+
+
+def _with_environment(service: str, **chosen: object) -> dict[str, object]:
+    prefix = f"CYNTHUS_{service}_"
+    given = {
+        name[len(prefix) :].lower(): value for name, value in os.environ.items() if name.startswith(prefix)
+    }
+    return {**chosen, **given}
