@@ -1,0 +1,1 @@
+pytest_plugins = ["tests.fixtures.needs", "tests.fixtures.ordinary", "tests.fixtures.postgres"]
