@@ -15,8 +15,10 @@ from cynthus.builder.workshop import Workshop
 from cynthus.events import RunRequested
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
+from cynthus.store.checkpoint import PostgresCheckpoint
 from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
 
 
@@ -30,8 +32,13 @@ async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIt
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
     workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
-    consumer = Consumer(SERVICE, store, platform.bus, {RunRequested: handler.requested})
-    relay = Relay(store, platform.bus, checkpoint=SERVICE)
+    consumer = Consumer(
+        SERVICE,
+        PostgresInbox(platform.database, schema=SERVICE),
+        platform.bus,
+        {RunRequested: handler.requested},
+    )
+    relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run, workshop.run))
 
 

@@ -10,8 +10,10 @@ from cynthus.datasets.settings import DatasetsSettings
 from cynthus.events import RunRequested
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
+from cynthus.store.checkpoint import PostgresCheckpoint
 from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
 
 
@@ -20,6 +22,11 @@ async def open_datasets(_: DatasetsSettings, platform: Platform) -> AsyncIterato
     """The assembled service."""
     store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[])
     handler = DatasetHandler(store, BlobPins(platform.database, platform.blobs))
-    consumer = Consumer(SERVICE, store, platform.bus, {RunRequested: handler.requested})
-    relay = Relay(store, platform.bus, checkpoint=SERVICE)
+    consumer = Consumer(
+        SERVICE,
+        PostgresInbox(platform.database, schema=SERVICE),
+        platform.bus,
+        {RunRequested: handler.requested},
+    )
+    relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run))

@@ -1,7 +1,7 @@
 """Requests for machines: load, decide, append."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cynthus.bus.ports import Delivery
 from cynthus.events import Event, MachineReleased, MachineRequested, VMDeleted
@@ -95,7 +95,7 @@ class DemandHandler:
             return Offer(delay=f"waiting for a free place: {held} of {self._slots} are taken")
         return Offer()
 
-    async def _append(self, run_id: str, events: list[Event], history: list[Recorded], why: Why) -> None:
+    async def _append(self, run_id: str, events: Sequence[Event], history: list[Recorded], why: Why) -> None:
         if events:
             await self._store.append(_stream(run_id), events, expected=len(history), why=why)
 

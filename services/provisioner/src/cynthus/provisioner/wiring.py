@@ -15,8 +15,10 @@ from cynthus.provisioner.reconciler import Reconciler
 from cynthus.provisioner.settings import ProvisionerSettings
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
+from cynthus.store.checkpoint import PostgresCheckpoint
 from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
 
 
@@ -43,10 +45,10 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
     handler = DemandHandler(store, ledger, machines, slots=settings.slots, changed=reconciler.nudge)
     consumer = Consumer(
         SERVICE,
-        store,
+        PostgresInbox(platform.database, schema=SERVICE),
         platform.bus,
         {MachineRequested: handler.requested, MachineReleased: handler.released},
     )
-    relay = Relay(store, platform.bus, checkpoint=SERVICE)
+    relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app(ledger, platform.worker_tokens, settings.orders_url, reconciler.hello)
     yield Service(SERVICE, app, tasks=(relay.run, consumer.run, reconciler.run))

@@ -54,10 +54,10 @@ def decide(run: Run, message: Message, *, now: datetime, limits: Limits) -> list
 def _taken(run: Run, message: Message, now: datetime, limits: Limits) -> list[Event]:
     match message:
         case AttemptStarted():
-            attempt = _counting(run, message.epoch, message.machine)
+            attempt = counting(run, message.epoch, message.machine)
             return [message] if attempt.started_at is None and not attempt.complete else []
         case ReportExit():
-            attempt = _counting(run, message.exited.epoch, message.machine)
+            attempt = counting(run, message.exited.epoch, message.machine)
             return [message.exited] if attempt.exited_at is None else []
         case FinishAttempt():
             return _finished(run, message)
@@ -106,7 +106,7 @@ def _news_of_machine(run: Run, fact: MachineDelayed | VMReady | VMFailed | VMLos
             assert_never(fact)
 
 
-def _counting(run: Run, epoch: int, machine: str) -> Attempt:
+def counting(run: Run, epoch: int, machine: str) -> Attempt:
     """The attempt a worker speaks for, as long as it counts or ended by the worker's own report."""
     attempt = run.attempts.get(epoch)
     if attempt is None or attempt.machine != machine or epoch != run.epoch:
@@ -124,7 +124,7 @@ def _finished(run: Run, message: FinishAttempt) -> list[Event]:
     delivered = attempt is not None and attempt.complete and attempt.machine == message.machine
     if attempt is not None and delivered and attempt.lost is None:
         return []
-    attempt = _counting(run, exited.epoch, message.machine)
+    attempt = counting(run, exited.epoch, message.machine)
     sealed = LogsSealed(
         run_id=run.id,
         epoch=exited.epoch,

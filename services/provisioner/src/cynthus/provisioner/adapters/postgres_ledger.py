@@ -1,6 +1,7 @@
 """The ledger in PostgreSQL: machines and requests, kept in step with the history."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from cynthus.events import MachineDelayed, MachineReleased, MachineRequested, VMFailed, VMLost, VMReady
 from cynthus.provisioner.domain.pool import MachineRow, Stage
@@ -92,7 +93,7 @@ class PostgresLedger:
         run_id: str | None = await self._value(_GONE, name)
         return run_id
 
-    async def _value(self, sql: str, *arguments: object) -> object:
+    async def _value(self, sql: str, *arguments: object) -> Any:
         async with self._database.connection() as connection:
             return await connection.fetchval(sql, *arguments)
 

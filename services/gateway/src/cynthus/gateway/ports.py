@@ -1,0 +1,143 @@
+"""What the gateway needs of the world."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from cynthus.events import RunRequested
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project; `snapshot` is its newest source."""
+
+    id: str
+    owner: str
+    name: str
+    snapshot: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A run that was accepted."""
+
+    requested: RunRequested
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list shows; `labels` as `key:value`."""
+
+    project: str | None = None
+    states: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    name: str | None = None
+
+
+class KeyTaken(Exception):
+    """The owner's idempotency key, or the generated name, is in use: nothing was written."""
+
+
+class Projects(Protocol):
+    """The owners' projects."""
+
+    async def create(self, owner: str, name: str) -> tuple[Project, bool]:
+        """The project, and whether it is new."""
+        ...
+
+    async def find(self, owner: str, name: str) -> Project:
+        """The project. Raises ProjectMissing."""
+        ...
+
+    async def list(self, owner: str, *, after: str, limit: int) -> list[Project]:
+        """Projects in order of name, from after a name."""
+        ...
+
+    async def set_snapshot(self, project: Project, snapshot: str) -> None:
+        """Note the newest source."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSize:
+    """How much a snapshot holds."""
+
+    files: int
+    bytes: int
+
+
+class Snapshots(Protocol):
+    """Complete snapshots: their manifest and every blob are stored."""
+
+    async def find(self, owner: str, digest: str) -> SnapshotSize | None:
+        """The size of a complete snapshot, or None."""
+        ...
+
+    async def note(self, owner: str, digest: str, size: SnapshotSize) -> None:
+        """A snapshot is complete."""
+        ...
+
+
+class Submissions(Protocol):
+    """Runs that were accepted here."""
+
+    async def by_key(self, owner: str, key: str) -> Accepted | None:
+        """The run accepted under an idempotency key."""
+        ...
+
+    async def next_number(self, owner: str, project: str, stem: str) -> int:
+        """The first free number of a generated name."""
+        ...
+
+    async def pending(self, owner: str, reference: str) -> Accepted | None:
+        """The newest run by id, prefix of an id, or name that history has not taken over."""
+        ...
+
+    async def list_pending(self, owner: str, wanted: RunFilter, *, limit: int) -> list[Accepted]:
+        """Runs that history has not taken over, newest first."""
+        ...
+
+
+class RunHistory(Protocol):
+    """What became of runs. Raises RunMissing, HistoryRefused, HistoryUnavailable."""
+
+    async def runs(self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None) -> Json:
+        """A page: `runs` and `next_page_token`."""
+        ...
+
+    async def run(self, owner: str, reference: str) -> Json:
+        """One Run resource."""
+        ...
+
+    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Json:
+        """`events` from after a version, and `over`."""
+        ...
+
+    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Json:
+        """`chunks`, `cursor` and `over`."""
+        ...
+
+    async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:
+        """Forget a run that is over."""
+        ...
+
+    async def status(self, owner: str) -> Json:
+        """Services and counts by state."""
+        ...
+
+    async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Json:
+        """State changes of all runs: `events` and `cursor`."""
+        ...
+
+
+class Tokens(Protocol):
+    """Whose a token is."""
+
+    async def owner_of(self, fingerprint: str) -> str | None:
+        """The owner of a token that was not revoked."""
+        ...

@@ -1,0 +1,94 @@
+"""The index of log chunks on PostgreSQL."""
+
+from typing import TYPE_CHECKING
+
+from cynthus.orchestrator.domain.messages import Fenced
+from cynthus.orchestrator.ports import LogChunk, LogHead, LogTotals
+from cynthus.store.database import Database
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_NEXT_SEQ = """coalesce((SELECT max(seq) + 1 FROM orchestrator.log_chunks
+                         WHERE run_id = $1 AND epoch = $2), 0)"""
+_NEXT_OFFSET = """coalesce((SELECT start_offset + size FROM orchestrator.log_chunks
+                            WHERE run_id = $1 AND epoch = $2 AND source = $3
+                            ORDER BY seq DESC LIMIT 1), 0)"""
+_HEAD = f"""
+    SELECT {_NEXT_SEQ} AS next_seq, {_NEXT_OFFSET} AS next_offset,
+           same.source, same.start_offset, same.size
+    FROM orchestrator.leases AS lease
+    LEFT JOIN orchestrator.log_chunks AS same ON (same.run_id, same.epoch, same.seq) = ($1, $2, $4)
+    WHERE lease.run_id = $1 AND lease.epoch = $2 AND NOT lease.expired"""
+_ADD = f"""
+    WITH lease AS (
+        SELECT 1 FROM orchestrator.leases
+        WHERE run_id = $1 AND epoch = $2 AND NOT expired FOR KEY SHARE),
+    added AS (
+        INSERT INTO orchestrator.log_chunks (run_id, epoch, seq, source, start_offset, size)
+        SELECT $1, $2, $4, $3, $5, $6 FROM lease WHERE {_NEXT_SEQ} = $4 AND {_NEXT_OFFSET} = $5
+        ON CONFLICT DO NOTHING RETURNING 1)
+    SELECT EXISTS (SELECT FROM lease) AS counts, EXISTS (SELECT FROM added) AS added"""
+_TOTALS = """
+    SELECT source, count(*) AS chunks, max(start_offset + size) AS bytes
+    FROM orchestrator.log_chunks WHERE run_id = $1 AND epoch = $2 GROUP BY source"""
+_PAGE = """
+    SELECT run_id, epoch, seq, source, start_offset, size, at FROM orchestrator.log_chunks
+    WHERE run_id = $1 AND (epoch, seq) > ($2, $3)
+        AND ($5::text IS NULL OR source = $5) AND ($6::int IS NULL OR epoch = $6)
+    ORDER BY epoch, seq LIMIT $4"""
+
+
+class PostgresLogIndex:
+    """Each write checks the epoch's lease in its own statement, against a fence that is being raised too."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def head(self, chunk: LogChunk) -> LogHead:
+        """Where the log stands before this chunk. Raises Fenced."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_HEAD, chunk.run_id, chunk.epoch, chunk.source, chunk.seq)
+        if row is None:
+            raise _fenced(chunk)
+        same = None
+        if row["source"] is not None:
+            same = LogChunk(
+                chunk.run_id, chunk.epoch, chunk.seq, row["source"], row["start_offset"], row["size"]
+            )
+        return LogHead(row["next_seq"], row["next_offset"], same)
+
+    async def add(self, chunk: LogChunk) -> bool:
+        """Add the next chunk; False when it is not the next one. Raises Fenced."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                _ADD, chunk.run_id, chunk.epoch, chunk.source, chunk.seq, chunk.offset, chunk.size
+            )
+        if row is None or not row["counts"]:
+            raise _fenced(chunk)
+        added: bool = row["added"]
+        return added
+
+    async def totals(self, run_id: str, epoch: int) -> LogTotals:
+        """All that is in the index."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_TOTALS, run_id, epoch)
+        return LogTotals(sum(row["chunks"] for row in rows), {row["source"]: row["bytes"] for row in rows})
+
+    async def page(
+        self, run_id: str, after: tuple[int, int], limit: int, source: str | None, epoch: int | None
+    ) -> list[LogChunk]:
+        """Chunks after (epoch, seq), in that order."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_PAGE, run_id, *after, limit, source, epoch)
+        return [_chunk(row) for row in rows]
+
+
+def _chunk(row: "asyncpg.Record") -> LogChunk:
+    return LogChunk(
+        row["run_id"], row["epoch"], row["seq"], row["source"], row["start_offset"], row["size"], row["at"]
+    )
+
+
+def _fenced(chunk: LogChunk) -> Fenced:
+    return Fenced(f"attempt {chunk.epoch} of {chunk.run_id} does not count")

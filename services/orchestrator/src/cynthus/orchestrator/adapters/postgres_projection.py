@@ -1,0 +1,112 @@
+"""Runs, attempts and leases as tables: a function of the history, written with it."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from cynthus.orchestrator.domain.evolve import evolve
+from cynthus.orchestrator.domain.limits import Limits, deadline
+from cynthus.orchestrator.domain.run import Run, State
+from cynthus.orchestrator.handlers.recent import RecentRuns
+from cynthus.store.database import Connection
+from cynthus.store.ports import Recorded
+
+_LEASED = frozenset({State.STARTING, State.RUNNING, State.TERMINATING, State.UPLOADING})
+
+_LOAD = "SELECT document FROM orchestrator.runs WHERE id = $1"
+_SAVE = """
+    WITH run AS (
+        INSERT INTO orchestrator.runs
+            (id, owner, project, name, state, created_at, labels, deadline_at, version, document)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (id) DO UPDATE SET
+            owner = excluded.owner, project = excluded.project, name = excluded.name,
+            state = excluded.state, created_at = excluded.created_at, labels = excluded.labels,
+            deadline_at = excluded.deadline_at, version = excluded.version, document = excluded.document)
+    INSERT INTO orchestrator.attempts (run_id, epoch, machine, state, gone)
+    SELECT $1, a.epoch, a.machine, a.state, a.gone
+    FROM unnest($11::int[], $12::text[], $13::text[], $14::bool[]) AS a(epoch, machine, state, gone)
+    ON CONFLICT (run_id, epoch) DO UPDATE SET
+        machine = excluded.machine, state = excluded.state, gone = excluded.gone"""
+_LEASE = """
+    WITH closed AS (
+        DELETE FROM orchestrator.leases WHERE run_id = $1 AND epoch IS DISTINCT FROM $2::int)
+    INSERT INTO orchestrator.leases AS lease (run_id, epoch, machine, expires_at, stop)
+    SELECT $1, $2::int, $3::text, now() + make_interval(secs => $5), $4::text WHERE $2::int IS NOT NULL
+    ON CONFLICT (run_id, epoch) DO UPDATE SET
+        stop = excluded.stop,
+        expires_at = CASE WHEN $6::bool THEN excluded.expires_at ELSE lease.expires_at END"""
+
+
+class RunTables:
+    """Only for attempts that count is there a lease; it is as long as a start may take until one starts."""
+
+    def __init__(self, recent: RecentRuns, limits: Limits, lease_s: float) -> None:
+        self._recent = recent
+        self._limits = limits
+        self._lease_s = lease_s
+
+    async def apply(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
+        """Write what the facts mean."""
+        facts = sorted(recorded, key=lambda fact: (fact.envelope.stream, fact.envelope.sequence))
+        for stream, history in groupby(facts, key=lambda fact: fact.envelope.stream):
+            await self._apply(connection, stream.removeprefix("run-"), list(history))
+
+    async def reset(self, connection: Connection) -> None:
+        """Empty the tables; leases stay, since only workers can renew them."""
+        await connection.execute("TRUNCATE orchestrator.runs, orchestrator.attempts")
+
+    async def _apply(self, connection: Connection, run_id: str, history: list[Recorded]) -> None:
+        before = await self._before(connection, run_id, history[0].envelope.sequence - 1)
+        after = before
+        for fact in history:
+            after = evolve(after, fact.envelope.event, fact.envelope.time)
+        await connection.execute(_SAVE, *self._row(after, before))
+        if _lease(before) != _lease(after):
+            await self._save_lease(connection, after)
+
+    async def _before(self, connection: Connection, run_id: str, version: int) -> Run:
+        if version == 0:
+            return Run(id=run_id)
+        known = self._recent.get(run_id)
+        if known is not None and known.version == version:
+            return known
+        return Run.model_validate(await connection.fetchval(_LOAD, run_id))
+
+    def _row(self, run: Run, before: Run) -> tuple[object, ...]:
+        changed = [a for a in run.attempts.values() if _attempt(run, a.epoch) != _attempt(before, a.epoch)]
+        return (
+            run.id,
+            run.owner or None,
+            run.project,
+            run.name,
+            run.state,
+            run.created_at,
+            run.labels,
+            deadline(run, self._limits),
+            run.version,
+            run.model_dump(mode="json"),
+            [attempt.epoch for attempt in changed],
+            [attempt.machine for attempt in changed],
+            [run.attempt_state(attempt) for attempt in changed],
+            [attempt.gone for attempt in changed],
+        )
+
+    async def _save_lease(self, connection: Connection, run: Run) -> None:
+        epoch, machine, stop, started = _lease(run) or (None, None, None, False)
+        length_s = self._lease_s if started else self._limits.starting_s
+        await connection.execute(_LEASE, run.id, epoch, machine, stop, length_s, started)
+
+
+def _attempt(run: Run, epoch: int) -> tuple[str | None, str, bool] | None:
+    attempt = run.attempts.get(epoch)
+    return None if attempt is None else (attempt.machine, run.attempt_state(attempt), attempt.gone)
+
+
+def _lease(run: Run) -> tuple[int, str | None, str | None, bool] | None:
+    """Epoch, machine, stop and whether a worker was heard: of the attempt that counts, if one does."""
+    attempt = run.current
+    if attempt is None or attempt.machine is None or run.state not in _LEASED:
+        return None
+    started = attempt.started_at is not None or attempt.exited_at is not None
+    stop = "cancelled" if run.cancel_reason is not None else None
+    return attempt.epoch, attempt.machine, stop, started

@@ -1,0 +1,156 @@
+"""What workers report on their attempts, and how they keep the right to do so."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cynthus.blobs import keys
+from cynthus.blobs.ports import BlobMissing, Blobs
+from cynthus.events import AttemptExited, AttemptStarted, Heartbeat
+from cynthus.orchestrator.domain.decide import counting
+from cynthus.orchestrator.domain.messages import FinishAttempt, ReportExit
+from cynthus.orchestrator.handlers.refusals import LogsIncomplete, ManifestMissing
+from cynthus.orchestrator.handlers.runs import RunHandler
+from cynthus.orchestrator.ports import Leases, LogIndex, LogTotals
+from cynthus.snapshots import manifest
+from cynthus.store.ports import Why
+from cynthus.web.tokens import AttemptClaims
+
+_BIG_MANIFEST_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a worker: when to beat next, how long it may go on unheard, and whether to stop."""
+
+    next_beat_s: float
+    lease_s: float
+    stop: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often workers beat and how long their leases are, in seconds."""
+
+    next_beat_s: float = 1.0
+    lease_s: float = 60.0
+    jitter: Callable[[], float] = random.random
+
+    def beat(self, stop: str | None) -> Beat:
+        """An answer; beats are spread by up to a fifth so that a fleet does not beat as one."""
+        return Beat(round(self.next_beat_s * (0.9 + 0.2 * self.jitter()), 3), self.lease_s, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Reports of workers. Everything raises Fenced for an attempt that does not count."""
+
+    runs: RunHandler
+    leases: Leases
+    logs: LogIndex
+    blobs: Blobs
+    rhythm: Rhythm
+    beats: dict[str, Heartbeat] = field(default_factory=dict)
+    _empty: set[str] = field(default_factory=set)
+
+    async def started(self, claims: AttemptClaims, pid: int, phases_ms: dict[str, float]) -> Beat:
+        """The user's process runs."""
+        event = AttemptStarted(
+            run_id=claims.run_id,
+            epoch=claims.epoch,
+            machine=claims.machine,
+            pid=pid,
+            phases_ms=phases_ms,
+        )
+        run = await self.runs.tell(claims.run_id, event, _why(claims))
+        return self.rhythm.beat(None if run.cancel_reason is None or run.over else "cancelled")
+
+    async def heartbeat(self, claims: AttemptClaims, cpu_seconds: float, memory_bytes: int) -> Beat:
+        """The worker is there."""
+        stop = await self.leases.renew(
+            claims.run_id,
+            claims.epoch,
+            self.rhythm.lease_s,
+            cpu_seconds=cpu_seconds,
+            memory_bytes=memory_bytes,
+        )
+        self.beats[claims.run_id] = Heartbeat(
+            run_id=claims.run_id,
+            epoch=claims.epoch,
+            machine=claims.machine,
+            cpu_seconds=cpu_seconds,
+            memory_bytes=memory_bytes,
+        )
+        return self.rhythm.beat(stop)
+
+    async def exited(self, claims: AttemptClaims, exited: AttemptExited) -> None:
+        """The user's process ended."""
+        await self.runs.tell(claims.run_id, ReportExit(exited, claims.machine), _why(claims))
+
+    async def finished(
+        self, claims: AttemptClaims, exited: AttemptExited, sent: LogTotals, outputs: str | None
+    ) -> None:
+        """Everything is delivered. Raises LogsIncomplete, ManifestMissing."""
+        try:
+            self._check_logs(await self.logs.totals(claims.run_id, claims.epoch), sent)
+            digest, files, size = await self._outputs(claims.owner, outputs)
+        except (LogsIncomplete, ManifestMissing):
+            counting(await self.runs.load(claims.run_id), claims.epoch, claims.machine)
+            raise
+        message = FinishAttempt(
+            exited=exited,
+            machine=claims.machine,
+            manifest=digest,
+            files=files,
+            bytes=size,
+            log_chunks=sent.chunks,
+            log_bytes=sent.bytes_by_source,
+        )
+        await self.runs.tell(claims.run_id, message, _why(claims))
+
+    def _check_logs(self, here: LogTotals, sent: LogTotals) -> None:
+        if here.chunks != sent.chunks:
+            raise LogsIncomplete(f"{here.chunks} chunks arrived, {sent.chunks} were sent")
+        for source in sorted({*here.bytes_by_source, *sent.bytes_by_source}):
+            arrived, said = here.bytes_by_source.get(source, 0), sent.bytes_by_source.get(source, 0)
+            if arrived != said:
+                raise LogsIncomplete(f"{arrived} bytes of {source} arrived, {said} were sent")
+
+    async def _outputs(self, owner: str, outputs: str | None) -> tuple[str, int, int]:
+        if outputs is None:
+            return await self._no_outputs(owner), 0, 0
+        try:
+            data = b"".join([part async for part in self.blobs.get(keys.manifest(owner, outputs))])
+        except BlobMissing as error:
+            raise ManifestMissing(f"there is no manifest {outputs}") from error
+        try:
+            if len(data) > _BIG_MANIFEST_BYTES:
+                return outputs, *await asyncio.to_thread(_measure, data)
+            return outputs, *_measure(data)
+        except manifest.ManifestInvalid as error:
+            raise ManifestMissing(f"{outputs} is no manifest: {error}") from error
+
+    async def _no_outputs(self, owner: str) -> str:
+        """Nothing is committed as the empty snapshot, so that it can be fetched like any other."""
+        lines = list(manifest.encode([]))
+        digest = manifest.digest(lines)
+        if owner not in self._empty:
+            await self.blobs.put_many({keys.manifest(owner, digest): b"".join(lines)})
+            self._empty.add(owner)
+        return digest
+
+
+def _measure(data: bytes) -> tuple[int, int]:
+    files = [entry for entry in manifest.decode(data.splitlines(keepends=True)) if not entry.folder]
+    return len(files), sum(entry.size for entry in files)
+
+
+def _why(claims: AttemptClaims) -> Why:
+    return Why(actor=f"worker:{claims.machine}")
+
+
+def exit_of(claims: AttemptClaims, report: dict[str, Any]) -> AttemptExited:
+    """The fact behind a worker's exit report."""
+    return AttemptExited(run_id=claims.run_id, epoch=claims.epoch, **report)

@@ -1,0 +1,53 @@
+"""What only time brings about: leases that end, retries that are due, deadlines that pass."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease
+from cynthus.orchestrator.handlers.runs import ACTOR, RunHandler
+from cynthus.orchestrator.ports import Leases, Runs
+from cynthus.store.ports import StoreUnavailable, Why
+
+_TICKS_MISSED = 5
+_WHY = Why(actor=ACTOR)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Reaper:
+    """Looks every `every_s` by the database's clock.
+
+    Whoever could not look may not judge: after a gap, leases and deadlines get one lease of grace.
+    """
+
+    runs: Runs
+    leases: Leases
+    handler: RunHandler
+    lease_s: float
+    every_s: float = 1.0
+    _last: datetime | None = field(default=None, init=False)
+    _quiet_until: datetime | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            try:
+                await self.tick(await self.runs.now())
+            except StoreUnavailable as outage:
+                _log.warning("reaper cannot see the database", error=str(outage))
+            await asyncio.sleep(self.every_s)
+
+    async def tick(self, now: datetime) -> None:
+        """Act on everything that is due at `now`."""
+        if self._last is None or now - self._last > timedelta(seconds=_TICKS_MISSED * self.every_s):
+            await self.leases.extend(self.lease_s)
+            self._quiet_until = now + timedelta(seconds=self.lease_s)
+        self._last = now
+        for run_id, epoch in await self.leases.expire(now):
+            await self.handler.tell(run_id, ExpireLease(epoch), _WHY, now=now)
+        quiet = self._quiet_until is not None and now < self._quiet_until
+        for run_id in await self.runs.due(now, only_retries=quiet):
+            await self.handler.tell(run_id, CheckTime(), _WHY, now=now)
