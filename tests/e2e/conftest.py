@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.homes import Home, embedded, five_processes
 from tests.fixtures.postgres import fresh_database
 
@@ -40,9 +39,9 @@ def open_home(request, name: str, folder: Path) -> Iterator[Home]:
             "CYNTHUS_PUBSUB_PROJECT": project,
             "PUBSUB_EMULATOR_HOST": emulator.host,
         }
-    with database(request.getfixturevalue("postgres_server")) as url:
-        with five_processes(folder, url, **bus) as running:
-            yield running
+    server = request.getfixturevalue("postgres_server")
+    with database(server) as url, five_processes(folder, url, **bus) as running:
+        yield running
 
 
 @contextmanager

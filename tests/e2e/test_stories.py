@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-
 from tests.e2e.homes import workers_of
 
 pytestmark = pytest.mark.timeout(180)
@@ -231,7 +231,7 @@ def test_a_killed_worker_costs_an_attempt_but_not_the_run(home, project):
     assert following.stdout.readline() == "attempt 1\n"
     machine = home.run_of("survivor")["attempts"][0]["machine"]
     for pid in workers_of(home.folder):
-        if machine in open(f"/proc/{pid}/cmdline").read():
+        if machine in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
     output, errors = following.communicate(timeout=90)
     assert following.returncode == 0, errors
