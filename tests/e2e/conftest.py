@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.homes import Home, embedded, five_processes
 from tests.fixtures.postgres import fresh_database
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.homes import workers_of
 
 pytestmark = pytest.mark.timeout(180)

@@ -31,7 +31,7 @@ async def down(home: Home) -> list[str]:
         await _delete(machines, names)
         stopped.append("1 worker" if len(names) == 1 else f"{len(names)} workers")
     server = EmbeddedPostgres(home.postgres)
-    if home.postgres.exists() and await server.alive():
+    if home.postgres.exists() and server.pid is not None:
         await server.stop()
         stopped.append("PostgreSQL")
     return stopped
