@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from cynthus.events import Envelope, Event
@@ -66,7 +67,11 @@ class EventStore(Protocol):
         """Facts of all streams in commit-safe order: one that commits late is never skipped."""
         ...
 
-    def appended(self) -> AbstractAsyncContextManager["Wakeup"]:
+    async def position_before(self, age: timedelta) -> Position:
+        """Where to tail from in order to see again everything younger than `age`."""
+        ...
+
+    def appended(self) -> AbstractAsyncContextManager["Appended"]:
         """Wake-ups for whoever tails: a hint that makes polling prompt, never needed for correctness."""
         ...
 
@@ -76,4 +81,36 @@ class Wakeup(Protocol):
 
     async def wait(self, timeout_s: float) -> None:
         """Return at the next hint or after the time-out, whichever is first."""
+        ...
+
+
+class Appended(Wakeup, Protocol):
+    """Wake-ups of a store, with a head start on what this very process appended."""
+
+    def take(self) -> list[Recorded]:
+        """Facts appended by this process since the last call: some of the truth, early, at most once."""
+        ...
+
+    def wake(self) -> None:
+        """Make `wait` return now."""
+        ...
+
+
+class Checkpoint(Protocol):
+    """How far a relay got, and whose turn it is when several relays of one name run."""
+
+    async def mine(self) -> bool:
+        """Whether this relay may work now; cheap to ask again while it holds."""
+        ...
+
+    async def load(self) -> Position:
+        """The position up to which everything was published. Raises StoreUnavailable."""
+        ...
+
+    async def save(self, position: Position) -> None:
+        """Remember it. Raises StoreUnavailable."""
+        ...
+
+    async def release(self) -> None:
+        """Let another relay of this name work."""
         ...

@@ -1,0 +1,110 @@
+"""PostgreSQL for a whole process: connections, transactions, wake-ups, one kind of outage."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+
+from cynthus.store.listening import Hint, Listening
+from cynthus.store.outages import CONNECT_OUTAGES, is_outage
+from cynthus.store.pool import Connection, Pool
+from cynthus.store.ports import StoreUnavailable
+
+__all__ = ["Connection", "Database", "open_database"]
+
+_CONNECT_TIMEOUT_S = 10.0
+_STATEMENT_TIMEOUT_S = 60.0
+_STATEMENTS_KEPT = 512
+
+
+class Database:
+    """A pool and one listening connection. After an outage it works again by itself."""
+
+    def __init__(self, url: str, *, max_size: int = 10) -> None:
+        self.url = url
+        self._pool = Pool(lambda: _connect(url), max_size)
+        self._listening = Listening(lambda: _connect(url))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for a few statements, each its own transaction. Raises StoreUnavailable."""
+        try:
+            connection = await self._pool.acquire(_CONNECT_TIMEOUT_S)
+        except CONNECT_OUTAGES as error:
+            raise StoreUnavailable(f"cannot connect to PostgreSQL: {error}") from error
+        broken = True
+        try:
+            yield connection
+            broken = False
+        except Exception as error:
+            if is_outage(error, connection_closed=connection.is_closed()):
+                raise StoreUnavailable(f"lost PostgreSQL: {error}") from error
+            broken = False
+            raise
+        finally:
+            self._pool.release(connection, broken=broken)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction that ends with the block. Raises StoreUnavailable."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    def wakeups(self, channel: str) -> AbstractAsyncContextManager[Hint]:
+        """Wait for `NOTIFY channel` of any process. All channels share one connection."""
+        return self._listening.wakeups(channel)
+
+    @property
+    def token(self) -> str:
+        """As the payload of a NOTIFY it says that this process called `hint` itself and needs no echo."""
+        return self._listening.token
+
+    def hint(self, channel: str) -> None:
+        """Wake the waiters on `channel` in this process, without a round trip."""
+        self._listening.hint(channel)
+
+    async def try_lock(self, name: str, holder: object) -> bool:
+        """Whether `holder` is the one in all processes that has the lock `name`; lost with the connection."""
+        return await self._listening.try_lock(name, holder)
+
+    async def unlock(self, name: str, holder: object) -> None:
+        """Let another holder have the lock `name`."""
+        await self._listening.unlock(name, holder)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._listening.close()
+        await self._pool.close()
+
+
+@asynccontextmanager
+async def open_database(url: str, *, max_size: int = 10) -> AsyncIterator[Database]:
+    """A database that is there now: one connection is opened at once. Raises StoreUnavailable."""
+    database = Database(url, max_size=max_size)
+    try:
+        async with database.connection():
+            pass
+        yield database
+    finally:
+        await database.close()
+
+
+async def _connect(url: str) -> Connection:
+    connection = await asyncpg.connect(
+        url,
+        timeout=_CONNECT_TIMEOUT_S,
+        command_timeout=_STATEMENT_TIMEOUT_S,
+        statement_cache_size=_STATEMENTS_KEPT,
+        max_cached_statement_lifetime=0,
+        server_settings={"application_name": "cynthus", "jit": "off"},
+    )
+    await connection.set_type_codec(
+        "jsonb", encoder=_dump, decoder=orjson.loads, schema="pg_catalog", format="text"
+    )
+    return connection
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()

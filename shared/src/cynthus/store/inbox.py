@@ -1,0 +1,99 @@
+"""What a consumer remembers of each message: how often it was tried, and whether it is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cynthus.store.parked import NotParked, Parked
+
+
+@dataclass(slots=True)
+class Tries:
+    """How a message has fared so far."""
+
+    attempts: int = 0
+    handled: bool = False
+    last_error: str | None = None
+
+
+class Inbox(Protocol):
+    """Attempts and parked messages. Handling itself is marked by `EventStore.append`."""
+
+    async def count(self, consumer: str, message_id: str) -> Tries:
+        """One more attempt is about to begin, unless the message is handled already."""
+        ...
+
+    async def fail(self, consumer: str, message_id: str, error: str, *, counted: bool) -> int:
+        """Remember the error and, unless it was counted before, the attempt. Gives the attempts so far."""
+        ...
+
+    async def park(self, parked: Parked) -> None:
+        """Put a message aside; again is the same."""
+        ...
+
+    async def parked(self, consumer: str) -> Sequence[Parked]:
+        """Everything put aside, oldest first."""
+        ...
+
+    async def find(self, consumer: str, message_id: str) -> Parked:
+        """One of them. Raises NotParked."""
+        ...
+
+    async def unpark(self, consumer: str, message_id: str) -> None:
+        """Forget that it was parked, and its attempts."""
+        ...
+
+
+class MemoryInbox:
+    """Lives as long as the object."""
+
+    def __init__(self) -> None:
+        self._tries: dict[tuple[str, str], Tries] = {}
+        self._parked: dict[tuple[str, str], Parked] = {}
+
+    def is_handled(self, consumer: str, message_id: str) -> bool:
+        """Whether an append has marked it."""
+        return self._of(consumer, message_id).handled
+
+    def mark(self, consumer: str, message_id: str) -> None:
+        """Mark it, as part of an append."""
+        self._of(consumer, message_id).handled = True
+
+    async def count(self, consumer: str, message_id: str) -> Tries:
+        """Count an attempt before it begins."""
+        tries = self._of(consumer, message_id)
+        if not tries.handled:
+            tries.attempts += 1
+        return replace(tries)
+
+    async def fail(self, consumer: str, message_id: str, error: str, *, counted: bool) -> int:
+        """Remember a failure."""
+        tries = self._of(consumer, message_id)
+        tries.attempts += 0 if counted else 1
+        tries.last_error = error
+        return tries.attempts
+
+    async def park(self, parked: Parked) -> None:
+        """Put a message aside."""
+        key = (parked.consumer, parked.message_id)
+        self._parked[key] = replace(parked, parked_at=datetime.now(UTC))
+
+    async def parked(self, consumer: str) -> Sequence[Parked]:
+        """Everything put aside."""
+        return [parked for parked in self._parked.values() if parked.consumer == consumer]
+
+    async def find(self, consumer: str, message_id: str) -> Parked:
+        """One of them."""
+        try:
+            return self._parked[consumer, message_id]
+        except KeyError:
+            raise NotParked(message_id) from None
+
+    async def unpark(self, consumer: str, message_id: str) -> None:
+        """Forget it."""
+        self._parked.pop((consumer, message_id), None)
+        self._of(consumer, message_id).attempts = 0
+
+    def _of(self, consumer: str, message_id: str) -> Tries:
+        return self._tries.setdefault((consumer, message_id), Tries())

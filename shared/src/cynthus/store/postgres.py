@@ -1,0 +1,140 @@
+"""The event store on PostgreSQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+
+from cynthus.events import Event
+from cynthus.store.appended import Readers
+from cynthus.store.database import Connection, Database
+from cynthus.store.ports import (
+    START,
+    AlreadyHandled,
+    Appended,
+    ConcurrentAppend,
+    Position,
+    Recorded,
+    StoreUnavailable,
+    Why,
+)
+from cynthus.store.projections import Projection
+from cynthus.store.recording import Draft, draft
+from cynthus.store.rows import columns, recorded_from
+from cynthus.store.statements import statements
+
+
+class _Refused(Exception):
+    """The statement wrote nothing."""
+
+
+class PostgresEventStore:
+    """One service's history in its own schema."""
+
+    def __init__(
+        self, database: Database, *, schema: str, source: str, projections: Sequence[Projection] = ()
+    ) -> None:
+        self.database = database
+        self.schema = schema
+        self.source = source
+        self.channel = f"{schema}_events"
+        self._projections = tuple(projections)
+        self.sql = statements(schema)
+        self._readers = Readers()
+
+    async def append(
+        self, stream: str, events: Sequence[Event], *, expected: int, why: Why
+    ) -> list[Recorded]:
+        """Add facts after version `expected`: one statement, and the projections if there are any."""
+        drafts = draft(events, why, self.source)
+        if not drafts and not (why.cause and why.consumer):
+            return []
+        try:
+            recorded = await self._write(stream, drafts, expected, why)
+        except (asyncpg.UniqueViolationError, _Refused) as error:
+            raise await self._refusal(drafts, why) from error
+        except StoreUnavailable:
+            recorded = await self._read_back(drafts)
+        self._readers.add(recorded)
+        self.database.hint(self.channel)
+        return recorded
+
+    async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """The facts of a stream in version order."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(self.sql.read, stream, after, limit)
+        return [recorded_from(row) for row in rows]
+
+    async def tail(self, *, after: Position = START, limit: int = 500) -> list[Recorded]:
+        """Facts of transactions older than every one still open: nothing can appear before them later."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(self.sql.tail, *after, limit)
+        settled = [row for row in rows if row["settled"]]
+        self._readers.unsettled = len(settled) < len(rows)
+        return [recorded_from(row) for row in settled]
+
+    async def position_before(self, age: timedelta) -> Position:
+        """The last fact older than `age`."""
+        async with self.database.connection() as connection:
+            row = await connection.fetchrow(self.sql.position_before, age)
+        return (row["transaction_id"], row["position"]) if row else START
+
+    def appended(self) -> AbstractAsyncContextManager[Appended]:
+        """Wake-ups by this process at once, by others through NOTIFY."""
+        return self._appended()
+
+    @asynccontextmanager
+    async def _appended(self) -> AsyncIterator[Appended]:
+        async with self.database.wakeups(self.channel) as hint:
+            with self._readers.reading(hint) as reader:
+                yield reader
+
+    async def _write(self, stream: str, drafts: Sequence[Draft], expected: int, why: Why) -> list[Recorded]:
+        if not self._projections:
+            async with self.database.connection() as connection:
+                return await self._insert(connection, stream, drafts, expected, why)
+        async with self.database.transaction() as connection:
+            recorded = await self._insert(connection, stream, drafts, expected, why)
+            for projection in self._projections:
+                await projection.apply(connection, recorded)
+            return recorded
+
+    async def _insert(
+        self, connection: Connection, stream: str, drafts: Sequence[Draft], expected: int, why: Why
+    ) -> list[Recorded]:
+        inbox = (why.consumer, why.cause.id) if why.consumer and why.cause else ()
+        if not drafts:
+            if not await connection.fetch(self.sql.mark, stream, expected, *inbox):
+                raise _Refused
+            return []
+        sql = self.sql.append_once if inbox else self.sql.append
+        notify = (self.database.token, self.channel)
+        rows = await connection.fetch(sql, stream, expected, *columns(drafts), *notify, *inbox)
+        if not rows:
+            raise _Refused
+        return [
+            Recorded(
+                (row["transaction_id"], row["position"]),
+                fact.recorded_as(stream, row["version"], row["at"]),
+                fact.decided,
+            )
+            for fact, row in zip(drafts, rows, strict=True)
+        ]
+
+    async def _refusal(self, drafts: Sequence[Draft], why: Why) -> Exception:
+        """Why nothing was written; a cause that is done counts more than a stream that moved on."""
+        if why.cause is None:
+            return ConcurrentAppend()
+        taken_over = [fact.id for fact in drafts if not fact.decided]
+        async with self.database.connection() as connection:
+            handled = await connection.fetchval(self.sql.handled, why.consumer, why.cause.id, taken_over)
+        return AlreadyHandled(why.cause.id) if handled else ConcurrentAppend()
+
+    async def _read_back(self, drafts: Sequence[Draft]) -> list[Recorded]:
+        """After a lost reply only the facts themselves tell whether they were written."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(self.sql.by_id, [fact.id for fact in drafts])
+        if not drafts or len(rows) < len(drafts):
+            raise StoreUnavailable("the reply to an append was lost, and the facts are not there")
+        return [recorded_from(row) for row in rows]

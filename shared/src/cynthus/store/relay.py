@@ -1,0 +1,131 @@
+"""Publishes what a service decided: the store is its outbox."""
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from cynthus.bus.ports import BusUnavailable, EventBus
+from cynthus.events import Event
+from cynthus.store.pauses import Pauses
+from cynthus.store.ports import Appended, Checkpoint, EventStore, Position, Recorded, StoreUnavailable
+
+_OUTAGES = (StoreUnavailable, BusUnavailable)
+_BATCH = 500
+_POLL_S = 5.0
+_CATCH_UP_AFTER_S = 0.05
+_SAVE_EVERY_S = 0.5
+_STANDBY_S = 1.0
+_REWIND = timedelta(hours=1)
+
+_log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """At least once, with fixed ids. What this process appended is published at once; the tail covers all.
+
+    `types` limits what is published. One relay per checkpoint works at a time, others stand by.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        bus: EventBus,
+        checkpoint: Checkpoint,
+        types: Collection[type[Event]] | None = None,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._checkpoint = checkpoint
+        self._types = frozenset(types) if types is not None else None
+        self._appended: Appended | None = None
+        self._position: Position | None = None
+        self._saved: Position | None = None
+        self._saved_at = 0.0
+        self._ahead: set[str] = set()
+        self._catch_up_at = 0.0
+        self._window: timedelta | None = None
+        bus.on_loss(self.rewind)
+
+    def rewind(self, window: timedelta = _REWIND) -> None:
+        """Publish again everything younger than `window`, because the bus lost it."""
+        self._window = window
+        self._catch_up_at = 0.0
+        if self._appended is not None:
+            self._appended.wake()
+
+    async def run(self) -> None:
+        """Relay until cancelled, through outages of store and bus."""
+        pauses = Pauses()
+        async with self._store.appended() as appended:
+            self._appended = appended
+            try:
+                while True:
+                    try:
+                        await self._turn(appended)
+                        pauses.reset()
+                    except _OUTAGES as error:
+                        _log.warning("relay interrupted", error=str(error))
+                        self._catch_up_at = 0.0
+                        await pauses.sleep()
+            finally:
+                self._appended = None
+                with suppress(*_OUTAGES):
+                    await self._save(every_s=0.0)
+                    await self._checkpoint.release()
+
+    async def _turn(self, appended: Appended) -> None:
+        fresh = appended.take()
+        if not await self._checkpoint.mine():
+            self._position = self._saved = None
+            self._ahead.clear()
+            await asyncio.sleep(_STANDBY_S)
+            return
+        if self._position is None:
+            self._position = self._saved = await self._checkpoint.load()
+            self._catch_up_at = 0.0
+        now = time.monotonic()
+        if fresh and now < self._catch_up_at:
+            await self._publish_ahead(fresh, now)
+        else:
+            self._position = await self._catch_up(self._position)
+            await self._save(every_s=_SAVE_EVERY_S)
+            self._catch_up_at = time.monotonic() + _POLL_S
+        await appended.wait(max(0.0, self._catch_up_at - time.monotonic()))
+
+    async def _publish_ahead(self, fresh: Sequence[Recorded], now: float) -> None:
+        await self._publish(fresh)
+        self._ahead.update(recorded.envelope.id for recorded in fresh)
+        self._catch_up_at = min(self._catch_up_at, now + _CATCH_UP_AFTER_S)
+
+    async def _catch_up(self, position: Position) -> Position:
+        if self._window is not None:
+            window, self._window = self._window, None
+            position = min(position, await self._store.position_before(window))
+            self._ahead.clear()
+        while True:
+            recorded = await self._store.tail(after=position, limit=_BATCH)
+            await self._publish([fact for fact in recorded if fact.envelope.id not in self._ahead])
+            self._ahead.difference_update(fact.envelope.id for fact in recorded)
+            if recorded:
+                position = self._position = recorded[-1].position
+            if len(recorded) < _BATCH:
+                return position
+
+    async def _publish(self, recorded: Sequence[Recorded]) -> None:
+        envelopes = [fact.envelope for fact in recorded if fact.decided and self._wants(fact)]
+        if envelopes:
+            await self._bus.publish(envelopes)
+
+    def _wants(self, recorded: Recorded) -> bool:
+        return self._types is None or type(recorded.envelope.event) in self._types
+
+    async def _save(self, *, every_s: float) -> None:
+        now = time.monotonic()
+        if self._position is None or self._position == self._saved or now < self._saved_at + every_s:
+            return
+        await self._checkpoint.save(self._position)
+        self._saved, self._saved_at = self._position, now
