@@ -36,7 +36,7 @@ def arriving(event: Event, event_id: str = "evt_elsewhere") -> Envelope:
 
 
 class EventStoreContract:
-    """Inherited by one test class per adapter, which gives a fresh `store` (source "here") and its `inbox`."""
+    """Inherited by one class per adapter, which gives a fresh `store` (source "here") and its `inbox`."""
 
     async def test_facts_come_back_in_version_order(self, store: EventStore) -> None:
         await store.append("run-run_1", [queued(), succeeded()], expected=0, why=WHY)
