@@ -57,7 +57,6 @@ class ProcessMachines:
             return
 
     def _start(self, spec: MachineSpec) -> None:
-        self._home.mkdir(parents=True, exist_ok=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")},
             "CYNTHUS_WORKER_URL": spec.worker_url,
@@ -65,6 +64,7 @@ class ProcessMachines:
             "CYNTHUS_WORKER_HOME": str(self._home),
         }
         try:
+            self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / "workers.log").open("ab") as output:
                 self._children[spec.name] = subprocess.Popen(
                     [sys.executable, "-m", _MODULE, "--machine", spec.name, "--home", str(self._home)],

@@ -1,0 +1,6 @@
+"""Alembic's entry."""
+
+from cynthus.provisioner.tables import metadata
+from cynthus.store.upgrades import run_env
+
+run_env(metadata)

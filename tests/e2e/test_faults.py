@@ -1,0 +1,179 @@
+"""Things break while a run is going on; it ends right all the same."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import database
+from tests.e2e.homes import Home, embedded, five_processes, refresh, workers_of
+
+pytestmark = pytest.mark.timeout(240)
+
+SLOW = """
+import os, pathlib, time
+print("attempt", os.environ["CYNTHUS_ATTEMPT"], flush=True)
+gate = pathlib.Path(os.environ["GATE"])
+while not gate.exists():
+    time.sleep(0.02)
+pathlib.Path("outputs/done.txt").write_text("yes")
+print("finished")
+"""
+
+
+def start_slow(home: Home, project: Path, name: str) -> Path:
+    """Start a run that goes on until its gate file exists; returns the gate when its program runs."""
+    (project / "main.py").write_text(SLOW)
+    gate = project.parent / f"gate-{name}"
+    detached = home.cynthus("run", "-d", "--name", name, "--env", f"GATE={gate}", cwd=project)
+    assert detached.returncode == 0, detached.stderr
+    home.wait_for(name, "RUNNING")
+    return gate
+
+
+@pytest.fixture
+def laptop(tmp_path):
+    with embedded(tmp_path) as home:
+        yield home
+
+
+def platform_pid(home: Home) -> int:
+    description = Path(home.environment["CYNTHUS_HOME"]) / "platform.json"
+    return json.loads(description.read_text())["pid"]
+
+
+def test_the_run_outlives_a_killed_platform(laptop, project):
+    gate = start_slow(laptop, project, "outlives")
+    os.kill(platform_pid(laptop), signal.SIGKILL)
+    assert workers_of(laptop.folder)
+    up = laptop.cynthus("up", cwd=project)
+    assert up.returncode == 0, up.stderr
+    refresh(laptop)
+    gate.touch()
+    run = laptop.wait_for("outlives", "SUCCEEDED", "FAILED")
+    assert run["state"] == "SUCCEEDED"
+    assert laptop.cynthus("logs", "outlives", cwd=project).stdout.endswith("finished\n")
+
+
+def test_a_run_whose_machine_died_with_the_platform_is_tried_again(laptop, project):
+    gate = start_slow(laptop, project, "again")
+    os.kill(platform_pid(laptop), signal.SIGKILL)
+    for pid in workers_of(laptop.folder):
+        os.kill(pid, signal.SIGKILL)
+    gate.touch()
+    assert laptop.cynthus("up", cwd=project).returncode == 0
+    refresh(laptop)
+    run = laptop.wait_for("again", "SUCCEEDED", "FAILED")
+    assert run["state"] == "SUCCEEDED"
+    assert run["epoch"] == 2
+
+
+def test_the_run_outlives_a_killed_database(laptop, project):
+    gate = start_slow(laptop, project, "database")
+    pid_file = next(Path(laptop.environment["CYNTHUS_HOME"]).glob("postgres/**/postmaster.pid"))
+    os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
+    gate.touch()
+    for _ in range(200):
+        try:
+            run = laptop.wait_for("database", "SUCCEEDED", "FAILED")
+            break
+        except OSError:
+            continue
+    assert run["state"] == "SUCCEEDED"
+    assert run["epoch"] == 1
+
+
+def test_a_second_up_finds_the_first_and_down_leaves_nothing(tmp_path, project):
+    with embedded(tmp_path) as home:
+        first = platform_pid(home)
+        again = home.cynthus("up", cwd=project)
+        assert again.returncode == 0
+        assert platform_pid(home) == first
+    assert workers_of(tmp_path) == []
+    assert list(processes_below(tmp_path)) == []
+
+
+def processes_below(folder: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(folder).encode() in (entry / "cmdline").read_bytes():
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found
+
+
+def test_the_token_file_is_private_and_requests_without_it_are_refused(laptop):
+    token = Path(laptop.environment["CYNTHUS_HOME"]) / "token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OSError, match="401"):
+        Home(laptop.folder, laptop.url, "", {}).get("/v1/runs")
+
+
+def test_an_unwritable_state_folder_is_a_clear_error(tmp_path, project):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    (project / "main.py").write_text("print(1)")
+    home = Home(tmp_path, "", "", {**os.environ, "CYNTHUS_HOME": str(blocked / "state"), "CI": "true"})
+    done = home.cynthus("run", cwd=project)
+    assert done.returncode not in {0, 1}
+    assert "CYNTHUS_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_a_clear_error(laptop, tmp_path, project):
+    taken = laptop.url.rsplit(":", 1)[1]
+    other = {**laptop.environment, "CYNTHUS_HOME": str(tmp_path / "other"), "CYNTHUS_PORT": taken}
+    done = Home(tmp_path, "", "", other).cynthus("up", cwd=project)
+    assert done.returncode not in {0, 1}
+    assert taken in done.stderr
+    assert "CYNTHUS_PORT" in done.stderr
+
+
+def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postgres_server):
+    import subprocess
+
+    with database(postgres_server) as url, five_processes(tmp_path, url, CYNTHUS_BUS="postgres") as home:
+        gate = start_slow(home, project, "services")
+        for name in ("orchestrator", "provisioner", "builder"):
+            process = home.processes[name]
+            environment = dict(
+                pair.split("=", 1)
+                for pair in Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+                if "=" in pair
+            )
+            process.kill()
+            process.wait()
+            with (tmp_path / f"{name}.log").open("ab") as log:
+                home.processes[name] = subprocess.Popen(process.args, env=environment, stdout=log, stderr=log)
+        gate.touch()
+        for _ in range(200):
+            try:
+                run = home.wait_for("services", "SUCCEEDED", "FAILED")
+                break
+            except OSError:
+                continue
+        assert (run["state"], run["epoch"]) == ("SUCCEEDED", 1)
+
+
+@pytest.mark.needs("pubsub-emulator")
+def test_the_platform_works_on_after_the_broker_lost_everything(
+    tmp_path, project, postgres_server, pubsub_emulator
+):
+    bus = {
+        "CYNTHUS_BUS": "pubsub",
+        "CYNTHUS_PUBSUB_PROJECT": "e2e-lost",
+        "PUBSUB_EMULATOR_HOST": pubsub_emulator.host,
+    }
+    with database(postgres_server) as url, five_processes(tmp_path, url, **bus) as home:
+        gate = start_slow(home, project, "before")
+        pubsub_emulator.restart()
+        gate.touch()
+        assert home.wait_for("before", "SUCCEEDED", "FAILED")["state"] == "SUCCEEDED"
+        (project / "main.py").write_text("print('after')")
+        done = home.cynthus("run", "--name", "after", cwd=project)
+        assert (done.returncode, done.stdout) == (0, "after\n"), done.stderr

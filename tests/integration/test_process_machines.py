@@ -1,0 +1,48 @@
+"""Worker processes on this host as machines."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from cynthus.provisioner.adapters.processes import ProcessMachines
+from cynthus.provisioner.ports import MachineRefused
+from tests.contracts.machines import MachinesContract, spec, until_gone
+
+
+@pytest.fixture
+async def machines(tmp_path):
+    provider = ProcessMachines(tmp_path / "home", kill_after_s=1)
+    yield provider
+    for name in await provider.list():
+        await until_gone(provider, name)
+
+
+class TestProcessMachines(MachinesContract):
+    async def test_another_provider_on_the_same_home_sees_the_same_machines(self, machines, tmp_path):
+        await machines.create(spec("cyn-a"))
+        assert await ProcessMachines(tmp_path / "home").list() == {"cyn-a"}
+        assert await ProcessMachines(tmp_path / "elsewhere").list() == frozenset()
+
+    async def test_a_machine_that_was_killed_is_not_listed(self, machines, tmp_path):
+        await machines.create(spec("cyn-a"))
+        (pid,) = machines._scan().values()
+        os.kill(pid, signal.SIGKILL)
+        await until_gone(machines, "cyn-a")
+
+    async def test_a_machine_that_does_not_react_is_killed(self, machines):
+        await machines.create(spec("cyn-a"))
+        (pid,) = machines._scan().values()
+        os.kill(pid, signal.SIGSTOP)
+        await until_gone(machines, "cyn-a")
+
+    async def test_a_home_that_cannot_be_used_refuses_with_the_reason(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(MachineRefused, match="file"):
+            await ProcessMachines(tmp_path / "file" / "home").create(spec("cyn-a"))
+
+    async def test_the_token_is_not_in_the_process_table(self, machines, tmp_path):
+        await machines.create(spec("cyn-a"))
+        (pid,) = machines._scan().values()
+        assert "canary-5d1f" not in Path(f"/proc/{pid}/cmdline").read_text()
