@@ -2,19 +2,21 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.contracts.event_bus import DurableEventBusContract
 
 from cynthus.bus.backoff import Backoff
+from cynthus.bus.pace import Pace
 from cynthus.bus.ports import EventBus
 from cynthus.bus.postgres import PostgresBus, open_postgres_bus
-from cynthus.bus.subscription import Pace
 from cynthus.events import Event
 from cynthus.store.database import Database, open_database
+from tests.contracts.event_bus import DurableEventBusContract
 
-PACE = Pace(lease_s=1.0, poll_s=0.2, grace_s=0.5, pause_s=0.1)
+PACE = Pace(lease_s=1.0, poll_s=0.2, grace_s=0.5, pause_s=0.1, backoff=Backoff(first_s=0.005))
 
 HOLDER = """
 import asyncio
+from cynthus.bus.backoff import Backoff
+from cynthus.bus.pace import Pace
 from cynthus.bus.postgres import open_postgres_bus
 from cynthus.events import RunQueued
 from cynthus.store.database import open_database
@@ -39,7 +41,7 @@ class PostgresBroker:
         self.database = database
 
     def bus(self) -> EventBus:
-        return PostgresBus(self.database, pace=PACE, backoff=Backoff(first_s=0.005))
+        return PostgresBus(self.database, pace=PACE)
 
     async def put(self, event: type[Event], data: bytes) -> None:
         async with self.database.connection() as connection:
@@ -51,9 +53,7 @@ class PostgresBroker:
             )
 
     def holder(self, subscriber: str) -> str:
-        return "from cynthus.bus.subscription import Pace\n" + HOLDER.format(
-            url=self.database.url, subscriber=subscriber, pace=PACE
-        )
+        return HOLDER.format(url=self.database.url, subscriber=subscriber, pace=PACE)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from cynthus.bus import arrivals
-from cynthus.bus.backoff import Backoff
 from cynthus.bus.crew import Crew, Outcome
+from cynthus.bus.pace import Pace
 from cynthus.bus.ports import Handler
 from cynthus.events import Envelope, Event
 from cynthus.events.codec import to_attributes, to_data
@@ -45,9 +45,8 @@ class _Queue:
 class MemoryBus:
     """Delivers within the process; nothing outlives it."""
 
-    def __init__(self, backoff: Backoff | None = None, *, grace_s: float = 10.0) -> None:
-        self._backoff = backoff or Backoff()
-        self._grace_s = grace_s
+    def __init__(self, *, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
         self._queues: dict[tuple[str, str], _Queue] = {}
         self._numbers = itertools.count(1)
 
@@ -101,7 +100,7 @@ class MemoryBus:
                 queue.wakes.discard(wake)
             feeding.cancel()
             await asyncio.wait([feeding])
-            await crew.drain(self._grace_s)
+            await crew.drain(self._pace.grace_s)
 
     def _settle(self, subscriber: str, message: Message, outcome: Outcome) -> None:
         queue = self._queues[subscriber, message.type]
@@ -109,7 +108,9 @@ class MemoryBus:
         if outcome is Outcome.RELEASED:
             queue.put(again, first=True)
         elif outcome is Outcome.FAILED:
-            asyncio.get_running_loop().call_later(self._backoff.delay_s(message.attempt), queue.put, again)
+            asyncio.get_running_loop().call_later(
+                self._pace.backoff.delay_s(message.attempt), queue.put, again
+            )
 
 
 async def _feed(queues: Sequence[_Queue], wake: asyncio.Event, crew: Crew[Message]) -> None:

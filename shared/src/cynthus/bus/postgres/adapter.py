@@ -1,15 +1,15 @@
-"""An event bus in PostgreSQL: durable, woken by NOTIFY, shared by SKIP LOCKED."""
+"""The event bus on PostgreSQL."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from cynthus.bus.backoff import Backoff
 from cynthus.bus.batches import batches
+from cynthus.bus.pace import Pace
 from cynthus.bus.ports import BusUnavailable, Handler
-from cynthus.bus.queue import Queue
-from cynthus.bus.subscription import Pace, Subscription, running
-from cynthus.bus.tables import SCHEMA, ddl
+from cynthus.bus.postgres.queue import Queue
+from cynthus.bus.postgres.subscription import Subscription
+from cynthus.bus.postgres.tables import SCHEMA, ddl
 from cynthus.events import Envelope, Event
 from cynthus.events.codec import to_json
 from cynthus.store.database import Database
@@ -49,12 +49,9 @@ class _Fact:
 class PostgresBus:
     """Facts are rows, one per subscriber, from the commit of `publish` until they are acknowledged."""
 
-    def __init__(
-        self, database: Database, *, pace: Pace | None = None, backoff: Backoff | None = None
-    ) -> None:
+    def __init__(self, database: Database, *, pace: Pace | None = None) -> None:
         self._database = database
         self._pace = pace or Pace()
-        self._backoff = backoff or Backoff()
 
     async def open(self) -> None:
         """Make the tables if they are missing; safe when many processes start at once."""
@@ -100,16 +97,14 @@ class PostgresBus:
     ) -> AsyncIterator[None]:
         await self.ensure(subscriber, types)
         queue = Queue(self._database, subscriber, [event.ce_type() for event in types], self._pace.lease_s)
-        subscription = Subscription(queue, handler, concurrency, self._pace, self._backoff)
-        async with self._database.wakeups(f"bus_{subscriber}") as wakeup, running(subscription, wakeup):
+        subscription = Subscription(queue, handler, concurrency, self._pace)
+        async with self._database.wakeups(f"bus_{subscriber}") as wakeup, subscription.running(wakeup):
             yield
 
 
 @asynccontextmanager
-async def open_postgres_bus(
-    database: Database, *, pace: Pace | None = None, backoff: Backoff | None = None
-) -> AsyncIterator[PostgresBus]:
+async def open_postgres_bus(database: Database, *, pace: Pace | None = None) -> AsyncIterator[PostgresBus]:
     """The bus on its own schema of a database, ready for use."""
-    bus = PostgresBus(database, pace=pace, backoff=backoff)
+    bus = PostgresBus(database, pace=pace)
     await bus.open()
     yield bus
