@@ -1,0 +1,42 @@
+"""A plan in words: the rows `cynthus run` prints before anything is uploaded."""
+
+from cynthus.planning.document import Plan
+
+SOURCES = {"pep723": "the script's header", "uv.lock": "uv.lock", "pyproject": "pyproject.toml"}
+
+
+def describe(plan: Plan) -> list[tuple[str, str]]:
+    """Rows of (label, text); an empty label continues the row above."""
+    rows = [("entry", f"{_entry(plan)} · Python {plan.python} ({plan.python_source})")]
+    rows.extend(_packages(plan))
+    if plan.pythonpath and plan.pythonpath != ("",):
+        rows.append(("path", ", ".join(root or "." for root in plan.pythonpath)))
+    rows.extend(("note", note) for note in plan.notes if not note.startswith("also seen:"))
+    rows.extend(("warning", warning) for warning in plan.warnings)
+    return rows
+
+
+def _entry(plan: Plan) -> str:
+    target = f"-m {plan.entry.target}" if plan.entry.kind == "module" else plan.entry.target
+    return target if plan.entry.found in {"argument", target} else f"{target} ({plan.entry.found})"
+
+
+def _packages(plan: Plan) -> list[tuple[str, str]]:
+    if not plan.requirements:
+        return [("packages", "none needed" if plan.requirements_source == "none" else f"{_source(plan)} (0)")]
+    guessed = [requirement for requirement in plan.requirements if requirement.guessed]
+    told = len(plan.requirements) - len(guessed)
+    if plan.requirements_source == "imports":
+        head = f"guessed from imports ({len(guessed)})" + (f" and {told} stated" if told else "")
+        rows = [("packages", head)]
+        rows.extend(("", f"{one.text}  {one.why}") for one in plan.requirements)
+        return rows
+    rows = [("packages", f"{_source(plan)} ({told})")]
+    rows.extend(("", note) for note in plan.notes if note.startswith("also seen:"))
+    return rows
+
+
+def _source(plan: Plan) -> str:
+    if plan.requirements_source == "requirements.txt":
+        return ", ".join(plan.requirements_files)
+    return SOURCES.get(plan.requirements_source, plan.requirements_source)
