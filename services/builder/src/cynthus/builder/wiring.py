@@ -20,6 +20,7 @@ from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
+from cynthus.web import parked
 
 
 @asynccontextmanager
@@ -32,14 +33,17 @@ async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIt
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
     workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
+    inbox = PostgresInbox(platform.database, schema=SERVICE)
     consumer = Consumer(
         SERVICE,
-        PostgresInbox(platform.database, schema=SERVICE),
+        inbox,
         platform.bus,
         {RunRequested: handler.requested},
     )
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
-    yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run, workshop.run))
+    app = create_app()
+    parked.install(app, consumer, inbox, platform.internal_token)
+    yield Service(SERVICE, app, tasks=(relay.run, consumer.run, workshop.run))
 
 
 def _find_uv() -> str:

@@ -15,6 +15,7 @@ from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
+from cynthus.web import parked
 
 
 @asynccontextmanager
@@ -22,11 +23,14 @@ async def open_datasets(_: DatasetsSettings, platform: Platform) -> AsyncIterato
     """The assembled service."""
     store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[])
     handler = DatasetHandler(store, BlobPins(platform.database, platform.blobs))
+    inbox = PostgresInbox(platform.database, schema=SERVICE)
     consumer = Consumer(
         SERVICE,
-        PostgresInbox(platform.database, schema=SERVICE),
+        inbox,
         platform.bus,
         {RunRequested: handler.requested},
     )
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
-    yield Service(SERVICE, create_app(), tasks=(relay.run, consumer.run))
+    app = create_app()
+    parked.install(app, consumer, inbox, platform.internal_token)
+    yield Service(SERVICE, app, tasks=(relay.run, consumer.run))

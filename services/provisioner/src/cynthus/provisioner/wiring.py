@@ -20,6 +20,7 @@ from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
+from cynthus.web import parked
 
 
 @asynccontextmanager
@@ -43,12 +44,14 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
         ledger, machines, lambda: handler, spec, limits=limits, now=lambda: datetime.now(UTC)
     )
     handler = DemandHandler(store, ledger, machines, slots=settings.slots, changed=reconciler.nudge)
+    inbox = PostgresInbox(platform.database, schema=SERVICE)
     consumer = Consumer(
         SERVICE,
-        PostgresInbox(platform.database, schema=SERVICE),
+        inbox,
         platform.bus,
         {MachineRequested: handler.requested, MachineReleased: handler.released},
     )
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app(ledger, platform.worker_tokens, settings.orders_url, reconciler.hello)
+    parked.install(app, consumer, inbox, platform.internal_token)
     yield Service(SERVICE, app, tasks=(relay.run, consumer.run, reconciler.run))
