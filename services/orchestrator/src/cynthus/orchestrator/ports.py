@@ -139,15 +139,18 @@ class Runs(Protocol):
 class Feed(Protocol):
     """What happens to all runs of an owner."""
 
-    async def feed(
-        self, owner: str, after: Position | None, limit: int
-    ) -> tuple[list[Recorded], Position]:
+    async def feed(self, owner: str, after: Position | None, limit: int) -> tuple[list[Recorded], Position]:
         """Facts about an owner's runs in commit-safe order, and where to go on; None: from now on."""
         ...
 
 
 class Wakeup(Protocol):
-    """Something to wait on between two looks."""
+    """Something to wait on between two looks; `closed` when there is no sense in waiting on."""
+
+    @property
+    def closed(self) -> bool:
+        """The process is about to stop."""
+        ...
 
     async def wait(self, timeout_s: float) -> None:
         """Return at the next ring or after the time-out."""

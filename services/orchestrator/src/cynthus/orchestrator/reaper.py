@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease
+from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease, Message
 from cynthus.orchestrator.handlers.runs import ACTOR, RunHandler
 from cynthus.orchestrator.ports import Leases, Runs
 from cynthus.store.ports import StoreUnavailable, Why
@@ -47,7 +47,16 @@ class Reaper:
             self._quiet_until = now + timedelta(seconds=self.lease_s)
         self._last = now
         for run_id, epoch in await self.leases.expire(now):
-            await self.handler.tell(run_id, ExpireLease(epoch), _WHY, now=now)
+            await self._tell(run_id, ExpireLease(epoch), now)
         quiet = self._quiet_until is not None and now < self._quiet_until
         for run_id in await self.runs.due(now, only_retries=quiet):
-            await self.handler.tell(run_id, CheckTime(), _WHY, now=now)
+            await self._tell(run_id, CheckTime(), now)
+
+    async def _tell(self, run_id: str, message: Message, now: datetime) -> None:
+        """One run that cannot be told must not keep the others waiting."""
+        try:
+            await self.handler.tell(run_id, message, _WHY, now=now)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - any fault is this run's alone
+            _log.exception("a run cannot be driven on", run_id=run_id)

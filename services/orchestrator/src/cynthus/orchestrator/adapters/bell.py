@@ -1,14 +1,19 @@
-"""Wakes waiting requests of this process."""
+"""Wakes waiting requests of this process, also for what other replicas append."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from cynthus.store.ports import EventStore
+
+_POLL_S = 60.0
+_TOGETHER_S = 0.05
+
 
 class _Waiter:
-    def __init__(self, bell: "ProcessBell") -> None:
-        self._bell = bell
+    def __init__(self) -> None:
         self.rung = asyncio.Event()
+        self.closed = False
 
     async def wait(self, timeout_s: float) -> None:
         """Return at the next ring or after the time-out."""
@@ -19,10 +24,11 @@ class _Waiter:
 
 
 class ProcessBell:
-    """Keys to waiters."""
+    """Keys to waiters. Once closed nobody waits any more."""
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[_Waiter]] = {}
+        self._closed = False
 
     def ring(self, keys: Sequence[str]) -> None:
         """Wake the waiters on these keys."""
@@ -30,14 +36,11 @@ class ProcessBell:
             for waiter in self._waiters.get(key, ()):
                 waiter.rung.set()
 
-    def ring_all(self, prefix: str = "") -> None:
-        """Wake the waiters on every key that begins like this."""
-        self.ring([key for key in self._waiters if key.startswith(prefix)])
-
     @contextmanager
     def listen(self, key: str) -> Iterator[_Waiter]:
         """Rings of one key, none lost between two waits."""
-        waiter = _Waiter(self)
+        waiter = _Waiter()
+        waiter.closed = self._closed
         self._waiters.setdefault(key, set()).add(waiter)
         try:
             yield waiter
@@ -45,3 +48,24 @@ class ProcessBell:
             self._waiters[key].discard(waiter)
             if not self._waiters[key]:
                 del self._waiters[key]
+
+    async def follow(self, store: EventStore) -> None:
+        """Ring for what others append, until cancelled; then close."""
+        try:
+            async with store.appended() as appended:
+                while True:
+                    await appended.wait(_POLL_S)
+                    if not appended.take():
+                        self.ring(list(self._waiters))
+                    await asyncio.sleep(_TOGETHER_S)
+        except asyncio.CancelledError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        """Let the waiting requests end, so that the process can."""
+        self._closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.closed = True
+                waiter.rung.set()

@@ -14,27 +14,33 @@ _NEXT_SEQ = """coalesce((SELECT max(seq) + 1 FROM orchestrator.log_chunks
 _NEXT_OFFSET = """coalesce((SELECT start_offset + size FROM orchestrator.log_chunks
                             WHERE run_id = $1 AND epoch = $2 AND source = $3
                             ORDER BY seq DESC LIMIT 1), 0)"""
-_HEAD = f"""
-    SELECT {_NEXT_SEQ} AS next_seq, {_NEXT_OFFSET} AS next_offset,
+
+
+def _with_next(sql: str) -> str:
+    return sql.replace("@next_seq", _NEXT_SEQ).replace("@next_offset", _NEXT_OFFSET)
+
+
+_HEAD = _with_next("""
+    SELECT @next_seq AS next_seq, @next_offset AS next_offset,
            same.source, same.start_offset, same.size
     FROM orchestrator.leases AS lease
     LEFT JOIN orchestrator.log_chunks AS same ON (same.run_id, same.epoch, same.seq) = ($1, $2, $4)
-    WHERE lease.run_id = $1 AND lease.epoch = $2 AND NOT lease.expired"""
-_ADD = f"""
+    WHERE lease.run_id = $1 AND lease.epoch = $2 AND NOT lease.expired""")
+_ADD = _with_next("""
     WITH lease AS (
         SELECT 1 FROM orchestrator.leases
         WHERE run_id = $1 AND epoch = $2 AND NOT expired FOR KEY SHARE),
     added AS (
         INSERT INTO orchestrator.log_chunks (run_id, epoch, seq, source, start_offset, size)
-        SELECT $1, $2, $4, $3, $5, $6 FROM lease WHERE {_NEXT_SEQ} = $4 AND {_NEXT_OFFSET} = $5
+        SELECT $1, $2, $4, $3, $5, $6 FROM lease WHERE @next_seq = $4 AND @next_offset = $5
         ON CONFLICT DO NOTHING RETURNING 1)
-    SELECT EXISTS (SELECT FROM lease) AS counts, EXISTS (SELECT FROM added) AS added"""
+    SELECT EXISTS (SELECT FROM lease) AS counts, EXISTS (SELECT FROM added) AS added""")
 _TOTALS = """
     SELECT source, count(*) AS chunks, max(start_offset + size) AS bytes
     FROM orchestrator.log_chunks WHERE run_id = $1 AND epoch = $2 GROUP BY source"""
 _PAGE = """
     SELECT run_id, epoch, seq, source, start_offset, size, at FROM orchestrator.log_chunks
-    WHERE run_id = $1 AND (epoch, seq) > ($2, $3)
+    WHERE run_id = $1 AND (epoch, seq) > ($2::bigint, $3::bigint)
         AND ($5::text IS NULL OR source = $5) AND ($6::int IS NULL OR epoch = $6)
     ORDER BY epoch, seq LIMIT $4"""
 

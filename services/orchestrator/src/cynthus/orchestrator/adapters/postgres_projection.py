@@ -9,6 +9,7 @@ from cynthus.orchestrator.domain.run import Run, State
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.store.database import Connection
 from cynthus.store.ports import Recorded
+from cynthus.store.storable import storable_json
 
 _LEASED = frozenset({State.STARTING, State.RUNNING, State.TERMINATING, State.UPLOADING})
 
@@ -17,14 +18,14 @@ _SAVE = """
     WITH run AS (
         INSERT INTO orchestrator.runs
             (id, owner, project, name, state, created_at, labels, deadline_at, version, document)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        VALUES ($1, $2, $3, $4, $5, $6, $9::text::jsonb -> 'labels', $7, $8, $9::text::jsonb)
         ON CONFLICT (id) DO UPDATE SET
             owner = excluded.owner, project = excluded.project, name = excluded.name,
             state = excluded.state, created_at = excluded.created_at, labels = excluded.labels,
             deadline_at = excluded.deadline_at, version = excluded.version, document = excluded.document)
     INSERT INTO orchestrator.attempts (run_id, epoch, machine, state, gone)
     SELECT $1, a.epoch, a.machine, a.state, a.gone
-    FROM unnest($11::int[], $12::text[], $13::text[], $14::bool[]) AS a(epoch, machine, state, gone)
+    FROM unnest($10::int[], $11::text[], $12::text[], $13::bool[]) AS a(epoch, machine, state, gone)
     ON CONFLICT (run_id, epoch) DO UPDATE SET
         machine = excluded.machine, state = excluded.state, gone = excluded.gone"""
 _LEASE = """
@@ -81,10 +82,9 @@ class RunTables:
             run.name,
             run.state,
             run.created_at,
-            run.labels,
             deadline(run, self._limits),
             run.version,
-            run.model_dump(mode="json"),
+            storable_json(run.model_dump_json()),
             [attempt.epoch for attempt in changed],
             [attempt.machine for attempt in changed],
             [run.attempt_state(attempt) for attempt in changed],

@@ -7,31 +7,38 @@ from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.refusals import RunAmbiguous, RunNotFound
 from cynthus.orchestrator.ports import MachineWork, RunFilter
 from cynthus.store.database import Database
+from cynthus.store.storable import storable_text, storable_value
 
 if TYPE_CHECKING:
     import asyncpg
 
 _PREFIX_CHARACTERS = 8
 _VISIBLE = "NOT EXISTS (SELECT FROM orchestrator.hidden_runs AS hidden WHERE hidden.run_id = runs.id)"
-_BY_ID = f"SELECT document FROM orchestrator.runs WHERE owner = $1 AND id = $2 AND {_VISIBLE}"
-_BY_PREFIX = f"""
+
+
+def _of_visible(sql: str) -> str:
+    return sql.replace("@visible", _VISIBLE)
+
+
+_BY_ID = _of_visible("SELECT document FROM orchestrator.runs WHERE owner = $1 AND id = $2 AND @visible")
+_BY_PREFIX = _of_visible("""
     SELECT document FROM orchestrator.runs
-    WHERE owner = $1 AND starts_with(id, $2) AND {_VISIBLE} ORDER BY id LIMIT 2"""
-_BY_NAME = f"""
+    WHERE owner = $1 AND starts_with(id, $2) AND @visible ORDER BY id LIMIT 2""")
+_BY_NAME = _of_visible("""
     SELECT document FROM orchestrator.runs
-    WHERE owner = $1 AND name = $2 AND {_VISIBLE} ORDER BY id DESC LIMIT 1"""
-_PAGE = f"""
+    WHERE owner = $1 AND name = $2 AND @visible ORDER BY id DESC LIMIT 1""")
+_PAGE = _of_visible("""
     SELECT document FROM orchestrator.runs
     WHERE owner = $1 AND ($2::text IS NULL OR project = $2) AND ($3::text IS NULL OR name = $3)
         AND (cardinality($4::text[]) = 0 OR state = ANY($4)) AND labels @> $5
-        AND ($6::text IS NULL OR id < $6) AND {_VISIBLE}
-    ORDER BY id DESC LIMIT $7"""
-_COUNTS = f"""
-    SELECT state, count(*) AS runs FROM orchestrator.runs WHERE owner = $1 AND {_VISIBLE} GROUP BY state"""
+        AND ($6::text IS NULL OR id < $6) AND @visible
+    ORDER BY id DESC LIMIT $7""")
+_COUNTS = _of_visible("""
+    SELECT state, count(*) AS runs FROM orchestrator.runs WHERE owner = $1 AND @visible GROUP BY state""")
 _HIDE = "INSERT INTO orchestrator.hidden_runs (run_id) VALUES ($1) ON CONFLICT DO NOTHING"
-_NAMES_MANIFEST = f"""
+_NAMES_MANIFEST = _of_visible("""
     SELECT EXISTS (SELECT FROM orchestrator.runs
-                   WHERE owner = $1 AND id <> $2 AND strpos(document::text, $3) > 0 AND {_VISIBLE})"""
+                   WHERE owner = $1 AND id <> $2 AND strpos(document::text, $3) > 0 AND @visible)""")
 _DUE = """
     SELECT id FROM orchestrator.runs
     WHERE deadline_at <= $1 AND (state = 'RETRYING' OR NOT $2) ORDER BY deadline_at LIMIT 500"""
@@ -51,6 +58,7 @@ class PostgresRuns:
 
     async def find(self, owner: str, key: str) -> Run:
         """By id, unambiguous prefix of at least 8 characters, or name. Raises RunNotFound, RunAmbiguous."""
+        key = storable_text(key)
         async with self._database.connection() as connection:
             found = await connection.fetch(_BY_ID, owner, key)
             if not found and len(key) >= _PREFIX_CHARACTERS:
@@ -69,11 +77,9 @@ class PostgresRuns:
             rows = await connection.fetch(
                 _PAGE,
                 wanted.owner,
-                wanted.project,
-                wanted.name,
-                list(wanted.states),
-                wanted.labels,
-                wanted.before,
+                *storable_value(
+                    [wanted.project, wanted.name, list(wanted.states), wanted.labels, wanted.before]
+                ),
                 limit,
             )
         return [_run(row) for row in rows]

@@ -4,7 +4,9 @@ import signal
 
 from cynthus.events import AttemptExited, Cause
 
-INFRASTRUCTURE = frozenset({"lost_machine", "preempted", "no_capacity", "worker_failed", "upload_stalled"})
+INFRASTRUCTURE = frozenset(
+    {"lost_machine", "preempted", "no_capacity", "worker_failed", "worker_stopped", "upload_stalled"}
+)
 """Causes that are not the user's: they have a budget of their own."""
 
 

@@ -1,4 +1,4 @@
-"""What happens next: a message is taken over when it is news, then whatever must follow from what is known."""
+"""What happens next: a message is taken over when it is news, then whatever must follow is added."""
 
 from datetime import datetime
 from typing import assert_never

@@ -41,9 +41,9 @@ _OUTCOMES: dict[type[Event], State] = {
 }
 
 
-def replay(history: Iterable[tuple[Event, datetime]]) -> Run:
+def replay(run_id: str, history: Iterable[tuple[Event, datetime]]) -> Run:
     """The run that a stream's facts and their times tell of."""
-    run = Run()
+    run = Run(id=run_id)
     for event, at in history:
         run = evolve(run, event, at)
     return run
@@ -54,7 +54,7 @@ def evolve(run: Run, event: Event, at: datetime) -> Run:
     assert isinstance(event, RunEvent)
     before = run.state
     changes = _changes(run, event, at)
-    run = run.model_copy(update={**changes, "id": event.run_id, "version": run.version + 1})
+    run = run.model_copy(update={**changes, "version": run.version + 1})
     return run if run.state is before and run.since else run.model_copy(update={"since": at})
 
 
@@ -167,7 +167,9 @@ def _retry(run: Run, event: RetryScheduled, at: datetime) -> dict[str, Any]:
     return {
         "retry_at": at + timedelta(seconds=event.delay_s),
         counted: getattr(run, counted) + 1,
-        **_attempt(run, event.epoch, outcome=attempt.outcome or State.FAILED, ended_at=attempt.ended_at or at),
+        **_attempt(
+            run, event.epoch, outcome=attempt.outcome or State.FAILED, ended_at=attempt.ended_at or at
+        ),
     }
 
 

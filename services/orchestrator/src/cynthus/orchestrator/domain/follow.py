@@ -1,4 +1,4 @@
-"""What must follow from what is known of a run, one fact at a time; the same answer however it became known."""
+"""What must follow from what is known of a run, one fact at a time, however it became known."""
 
 from datetime import datetime
 
@@ -31,7 +31,12 @@ def next_step(run: Run, now: datetime, limits: Limits) -> Event | None:
 
 def _verdict(run: Run, limits: Limits) -> Event | None:
     attempt = run.current
-    if attempt is not None and attempt.outcome is None and attempt.vanished is not None and not attempt.complete:
+    if (
+        attempt is not None
+        and attempt.outcome is None
+        and attempt.vanished is not None
+        and not attempt.complete
+    ):
         return AttemptLost(run_id=run.id, epoch=attempt.epoch, cause=attempt.vanished)
     if run.cancel_reason is not None:
         return _cancelled(run, attempt, run.cancel_reason)
@@ -89,6 +94,4 @@ def _request(run: Run, now: datetime) -> Event | None:
     due = run.retry_at is not None and now >= run.retry_at
     if not (first or due):
         return None
-    return MachineRequested(
-        run_id=run.id, epoch=run.epoch + 1, owner=run.owner, resources=run.spec.resources
-    )
+    return MachineRequested(run_id=run.id, epoch=run.epoch + 1, owner=run.owner, resources=run.spec.resources)

@@ -48,7 +48,9 @@ def _allowed_s(run: Run, limits: Limits) -> float | None:
             return limits.starting_s
         case State.RUNNING:
             timeout = run.spec.timeout_s
-            return limits.unbounded_s if timeout is None else timeout + limits.grace_s + limits.timeout_slack_s
+            return (
+                limits.unbounded_s if timeout is None else timeout + limits.grace_s + limits.timeout_slack_s
+            )
         case State.TERMINATING:
             return limits.grace_s + limits.stopping_s
         case State.UPLOADING:
@@ -62,4 +64,5 @@ def backoff_s(run: Run, failures: int, limits: Limits) -> float:
     if failures <= 0:
         return 0.0
     spread = 1 + zlib.crc32(f"{run.id}:{run.epoch}".encode()) / 2**32 / 4
-    return round(min(limits.backoff_s * 2 ** (failures - 1), limits.backoff_cap_s) * spread, 3)
+    doubled = limits.backoff_s * 2.0 ** (failures - 1)
+    return round(min(doubled, limits.backoff_cap_s) * spread, 3)

@@ -40,7 +40,7 @@ class Build(_Value):
 
 
 class Attempt(_Value):
-    """One try to execute a run. A placeholder (`requested_at` None) holds facts that came before its request."""
+    """One try to execute a run. A placeholder (`requested_at` None) holds facts that came too early."""
 
     epoch: int
     requested_at: datetime | None = None

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
@@ -149,8 +148,3 @@ def _measure(data: bytes) -> tuple[int, int]:
 
 def _why(claims: AttemptClaims) -> Why:
     return Why(actor=f"worker:{claims.machine}")
-
-
-def exit_of(claims: AttemptClaims, report: dict[str, Any]) -> AttemptExited:
-    """The fact behind a worker's exit report."""
-    return AttemptExited(run_id=claims.run_id, epoch=claims.epoch, **report)

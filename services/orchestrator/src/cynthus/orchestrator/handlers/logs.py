@@ -1,4 +1,4 @@
-"""Logs: a chunk is stored, then indexed for an attempt that still counts; reading is the same live and later."""
+"""Logs: a chunk is stored, then indexed while its attempt counts; live and later they read the same."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cynthus.events import Image
+from cynthus.events import Image, Resources
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.attempts import Rhythm
 from cynthus.orchestrator.handlers.refusals import MachineNotWanted
@@ -31,6 +31,7 @@ class WorkOrder(BaseModel):
     data: list[dict[str, str]]
     env: dict[str, str]
     secrets: dict[str, str]
+    resources: Resources
     timeout_s: float | None
     grace_s: float
     next_beat_s: float
@@ -73,7 +74,7 @@ class Orders:
                     return await self._order(work.run, machine)
                 self._check_wanted(machine, gone=work.gone)
                 left = until - self.monotonic()
-                if left <= 0:
+                if left <= 0 or wakeup.closed:
                     return None
                 await wakeup.wait(min(left, _LOOK_AGAIN_S))
 
@@ -98,6 +99,7 @@ class Orders:
             data=_data(run),
             env=run.spec.env,
             secrets=values,
+            resources=run.spec.resources,
             timeout_s=run.spec.timeout_s,
             grace_s=self.terms.grace_s,
             next_beat_s=self.rhythm.next_beat_s,

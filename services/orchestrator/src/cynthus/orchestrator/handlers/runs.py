@@ -20,7 +20,7 @@ from cynthus.events import (
     VMReady,
 )
 from cynthus.orchestrator.domain.decide import decide
-from cynthus.orchestrator.domain.evolve import evolve
+from cynthus.orchestrator.domain.evolve import evolve, replay
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.messages import Fenced, Message, OtherServicesFact
 from cynthus.orchestrator.domain.run import Run, State
@@ -88,10 +88,8 @@ class RunHandler:
 
     async def load(self, run_id: str) -> Run:
         """The run its history tells of."""
-        run = Run(id=run_id)
-        for recorded in await self.store.read(stream_of(run_id)):
-            run = evolve(run, recorded.envelope.event, recorded.envelope.time)
-        return run
+        history = await self.store.read(stream_of(run_id))
+        return replay(run_id, ((fact.envelope.event, fact.envelope.time) for fact in history))
 
     async def _decided(self, run: Run, message: Message, why: Why, now: datetime) -> Run:
         events = decide(run, message, now=now, limits=self.limits)

@@ -1,0 +1,47 @@
+"""Deleting a run: it is seen no more; its results go too if its owner says so."""
+
+from dataclasses import dataclass
+
+from cynthus.blobs import keys
+from cynthus.blobs.ports import Blobs
+from cynthus.orchestrator.domain.run import Run
+from cynthus.orchestrator.handlers.refusals import RunIsNotOver
+from cynthus.orchestrator.ports import Bell, LogIndex, Runs
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """History keeps every fact; what can be read by people is removed."""
+
+    runs: Runs
+    index: LogIndex
+    blobs: Blobs
+    bell: Bell
+
+    async def delete(self, run: Run, *, results: bool) -> None:
+        """Hide a run that is over, and with `results` remove its log and outputs. Raises RunIsNotOver."""
+        if not run.over:
+            raise RunIsNotOver(f"{run.id} is {run.state}")
+        if results:
+            await self._delete_logs(run)
+            await self._delete_outputs(run)
+        await self.runs.hide(run.id)
+        self.bell.ring([f"owner:{run.owner}"])
+
+    async def _delete_logs(self, run: Run) -> None:
+        after = (0, -1)
+        while chunks := await self.index.page(run.id, after, _BATCH, None, None):
+            for chunk in chunks:
+                await self.blobs.delete(keys.log_chunk(run.owner, run.id, chunk.epoch, chunk.seq))
+            after = (chunks[-1].epoch, chunks[-1].seq)
+
+    async def _delete_outputs(self, run: Run) -> None:
+        """The manifest alone: blobs may belong to other snapshots too, and are collected elsewhere."""
+        for attempt in run.attempts.values():
+            named = (
+                attempt.outputs.manifest if attempt.outputs is not None and attempt.outputs.files else None
+            )
+            if named is not None and not await self.runs.names_manifest(run, named):
+                await self.blobs.delete(keys.manifest(run.owner, named))

@@ -1,0 +1,29 @@
+"""Settings of the orchestrator."""
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class OrchestratorSettings(BaseSettings):
+    """Environment variables `CYNTHUS_ORCHESTRATOR_*`; times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="CYNTHUS_ORCHESTRATOR_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = 7604
+    public_url: str
+    """Where workers reach this service."""
+    blobs_url: str
+    """Where workers read and write content: the gateway's `/v1`."""
+    next_beat_s: float = 1.0
+    lease_s: float = 60.0
+    tick_s: float = 1.0
+    """How often leases, retries and deadlines are looked at."""
+    grace_s: float = 10.0
+    """Between SIGTERM and SIGKILL."""
+    infrastructure_retries: int = 5
+    machine_idle_s: float = 600.0
+    """A machine that asks for work in vain for so long is told to leave."""
+    token_ttl_s: float = 30 * 86400.0
+    """How long an attempt's token lives."""
+    heartbeats_every_s: float = 10.0
+    """How often one run's heartbeat is published at most."""

@@ -1,0 +1,80 @@
+"""Assembles the orchestrator: the only place that knows its concrete classes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from cynthus.orchestrator.adapters.bell import ProcessBell
+from cynthus.orchestrator.adapters.postgres_feed import PostgresFeed
+from cynthus.orchestrator.adapters.postgres_leases import PostgresLeases
+from cynthus.orchestrator.adapters.postgres_logs import PostgresLogIndex
+from cynthus.orchestrator.adapters.postgres_projection import RunTables
+from cynthus.orchestrator.adapters.postgres_runs import PostgresRuns
+from cynthus.orchestrator.api import internal, worker
+from cynthus.orchestrator.api.streams import Streams
+from cynthus.orchestrator.domain.limits import Limits
+from cynthus.orchestrator.handlers.attempts import Attempts, Rhythm
+from cynthus.orchestrator.handlers.deletion import Deletion
+from cynthus.orchestrator.handlers.logs import Logs
+from cynthus.orchestrator.handlers.orders import Orders, Terms
+from cynthus.orchestrator.handlers.recent import RecentRuns
+from cynthus.orchestrator.handlers.runs import FACTS, SERVICE, RunHandler
+from cynthus.orchestrator.handlers.signals import HeartbeatSignals
+from cynthus.orchestrator.main import create_app
+from cynthus.orchestrator.reaper import Reaper
+from cynthus.orchestrator.settings import OrchestratorSettings
+from cynthus.runtime.platform import Platform
+from cynthus.runtime.service import Service
+from cynthus.store.checkpoint import PostgresCheckpoint
+from cynthus.store.consumer import Consumer
+from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.postgres_inbox import PostgresInbox
+from cynthus.store.relay import Relay
+
+
+@asynccontextmanager
+async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) -> AsyncIterator[Service]:
+    """The assembled service."""
+    database = platform.database
+    limits = limits_of(settings)
+    recent, bell = RecentRuns(), ProcessBell()
+    tables = RunTables(recent, limits, settings.lease_s)
+    store = PostgresEventStore(database, schema=SERVICE, source=SERVICE, projections=[tables])
+    handler = RunHandler(store, recent, bell, limits)
+    runs, index, leases = PostgresRuns(database), PostgresLogIndex(database), PostgresLeases(database)
+    logs = Logs(index, platform.blobs, bell)
+    rhythm = Rhythm(settings.next_beat_s, settings.lease_s)
+    attempts = Attempts(handler, leases, index, platform.blobs, rhythm)
+    orders = Orders(runs, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
+    app = create_app(
+        worker.router(attempts, orders, logs, platform.worker_tokens),
+        internal.router(
+            runs,
+            Streams(runs, store, logs, PostgresFeed(database), bell),
+            Deletion(runs, index, platform.blobs, bell),
+            platform.internal_token,
+        ),
+    )
+    relay = Relay(store, platform.bus, PostgresCheckpoint(database, schema=SERVICE))
+    inbox = PostgresInbox(database, schema=SERVICE)
+    consumer = Consumer(SERVICE, inbox, platform.bus, dict.fromkeys(FACTS, handler.take))
+    reaper = Reaper(runs, leases, handler, settings.lease_s, settings.tick_s)
+    signals = HeartbeatSignals(attempts.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
+    tasks = (relay.run, consumer.run, reaper.run, signals.run, partial(bell.follow, store))
+    yield Service(SERVICE, app, tasks)
+
+
+def limits_of(settings: OrchestratorSettings) -> Limits:
+    """The limits that can be set."""
+    return Limits(grace_s=settings.grace_s, infrastructure_retries=settings.infrastructure_retries)
+
+
+def terms_of(settings: OrchestratorSettings) -> Terms:
+    """What all work orders have in common."""
+    return Terms(
+        attempts_url=f"{settings.public_url.rstrip('/')}/worker/v1/attempts",
+        blobs_url=settings.blobs_url,
+        grace_s=settings.grace_s,
+        token_ttl_s=settings.token_ttl_s,
+        machine_idle_s=settings.machine_idle_s,
+    )
