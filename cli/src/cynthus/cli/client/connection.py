@@ -1,0 +1,224 @@
+"""HTTP/1.1 to one platform: kept-alive connections, one per thread, and safe repetition."""
+
+import http.client
+import json
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from cynthus.cli import exits
+from cynthus.cli.client.endpoint import Endpoint
+from cynthus.cli.client.problems import Unreachable, refusal, unreachable
+from cynthus.cli.failure import Failure
+from cynthus.cli.version import VERSION
+
+_CUT = (OSError, http.client.HTTPException)
+_Taken = TypeVar("_Taken")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response read to its end; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON values."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A body sent piece by piece; `read` starts it anew for each try."""
+
+    length: int
+    read: Callable[[], Iterable[bytes]]
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long to go on trying (seconds), and how to pause between tries."""
+
+    total_s: float = 10.0
+    pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    lost: Callable[[], None] | None = field(default=None)
+    """Told at each failed try."""
+
+
+class Connection:
+    """Every call may be repeated: POSTs carry an Idempotency-Key, content is named by its digest."""
+
+    def __init__(
+        self, locate: Callable[[], Endpoint], *, timeout_s: float = 60.0, patience: Patience | None = None
+    ) -> None:
+        self._locate = locate
+        self._timeout_s = timeout_s
+        self._patience = patience or Patience()
+        self._mine = threading.local()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int | float] | None = None,
+        body: bytes | Pieces | Any = None,
+        headers: Mapping[str, str] | None = None,
+        accept: frozenset[int] = frozenset(),
+        patience: Patience | None = None,
+    ) -> Answer:
+        """An answer of 2xx, or of a status in `accept`. Raises Refused, Unreachable."""
+        sent = _headers(method, body, headers)
+        target = path if not query else f"{path}?{urlencode(query)}"
+        return self._tried(_Call(method, target, body, sent, accept), _whole, patience or self._patience)
+
+    @contextmanager
+    def stream(
+        self, path: str, *, headers: Mapping[str, str] | None = None, accept: frozenset[int] = frozenset()
+    ) -> Iterator[http.client.HTTPResponse]:
+        """A GET whose body the caller reads as it comes."""
+        call = _Call("GET", path, None, headers or {}, accept)
+        response = self._tried(call, lambda response: response, self._patience)
+        try:
+            yield response
+        except _CUT as error:
+            raise unreachable(self._locate().url, error) from error
+        finally:
+            if not response.isclosed():
+                self.close()
+
+    def endpoint(self) -> Endpoint:
+        """Where the platform is now."""
+        return self._locate()
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        held: _Held | None = getattr(self._mine, "held", None)
+        self._mine.held = None
+        if held is not None:
+            held.close()
+
+    def _tried(
+        self, call: "_Call", take: Callable[[http.client.HTTPResponse], _Taken], patience: Patience
+    ) -> _Taken:
+        deadline, pause = patience.clock() + patience.total_s, _FIRST_PAUSE_S
+        while True:
+            wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter)
+            try:
+                response = self._once(call)
+                if _accepted(response, call):
+                    return take(response)
+                failure: Failure = refusal(response.status, response.read())
+                wait = _retry_after(response) or wait
+            except _CUT as error:
+                self.close()
+                failure = unreachable(self._locate().url, error)
+            except BaseException:
+                self.close()  # a call given up half-way: what is left on the connection is not for the next
+                raise
+            if patience.clock() + wait > deadline or not _worth_repeating(failure):
+                raise failure
+            if patience.lost is not None:
+                patience.lost()
+            patience.pause(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _once(self, call: "_Call") -> http.client.HTTPResponse:
+        endpoint = self._locate()
+        held = self._held(endpoint)
+        if held.fresh:
+            return held.exchange(endpoint, call)
+        try:
+            return held.exchange(endpoint, call)
+        except _CUT:
+            # A kept connection that the other side closed meanwhile: not a fault, so no pause.
+            self.close()
+            return self._held(endpoint).exchange(endpoint, call)
+
+    def _held(self, endpoint: Endpoint) -> "_Held":
+        held: _Held | None = getattr(self._mine, "held", None)
+        if held is None or held.url != endpoint.url:
+            held = _Held(endpoint.url, self._timeout_s)
+            self._mine.held = held
+        return held
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    target: str
+    body: Any
+    headers: Mapping[str, str]
+    accept: frozenset[int]
+
+
+class _Held:
+    """One kept-alive connection."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.url = url
+        self.fresh = True
+        self._prefix = parts.path.rstrip("/")
+        self._http = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+
+    def exchange(self, endpoint: Endpoint, call: _Call) -> http.client.HTTPResponse:
+        """Send the call and read the answer's head."""
+        headers = {"User-Agent": f"cynthus/{VERSION}", "Accept": "application/json", **call.headers}
+        if endpoint.token:
+            headers["Authorization"] = f"Bearer {endpoint.token}"
+        if isinstance(call.body, Pieces):
+            headers["Content-Length"] = str(call.body.length)
+        data = call.body.read() if isinstance(call.body, Pieces) else _encoded(call.body)
+        self._http.request(call.method, f"{self._prefix}{call.target}", body=data, headers=headers)
+        response = self._http.getresponse()
+        self.fresh = False
+        return response
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._http.close()
+
+
+def _headers(method: str, body: Any, headers: Mapping[str, str] | None) -> dict[str, str]:
+    every: dict[str, str] = {}
+    if body is not None and not isinstance(body, (bytes, Pieces)):
+        every["Content-Type"] = "application/json"
+    if method == "POST":
+        every["Idempotency-Key"] = secrets.token_hex(16)
+    return {**every, **(headers or {})}
+
+
+def _encoded(body: Any) -> bytes | None:
+    return body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def _whole(response: http.client.HTTPResponse) -> Answer:
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, headers, response.read())
+
+
+def _accepted(response: http.client.HTTPResponse, call: _Call) -> bool:
+    return response.status < 300 or response.status in call.accept  # noqa: PLR2004
+
+
+def _worth_repeating(failure: Failure) -> bool:
+    return isinstance(failure, Unreachable) or failure.exit_code == exits.LIMITED
+
+
+def _retry_after(response: http.client.HTTPResponse) -> float | None:
+    try:
+        return float(response.getheader("Retry-After") or "")
+    except ValueError:
+        return None

@@ -1,0 +1,116 @@
+"""`cynthus show`."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import click
+
+from cynthus.cli import options, units
+from cynthus.cli.client.resources import Attempt, Run
+from cynthus.cli.session import Session
+from cynthus.cli.table import columns
+from cynthus.cli.terminal import Terminal
+
+_HEAD = ("ATTEMPT", "STATE", "MACHINE", "TOOK", "CPU", "MEMORY", "EXIT", "CAUSE")
+
+
+@click.command()
+@click.argument("run")
+@options.output
+def show(session: Session, *, run: str) -> None:
+    """One run: state, timeline, attempts, and why it ended, with the fix."""
+    found = session.api().run(run)
+    if session.json:
+        session.print_json(found)
+    elif session.quiet:
+        session.print(found["state"])
+    else:
+        for line in _lines(found, session.screen, datetime.now(UTC)):
+            session.print(line)
+
+
+def _lines(run: Run, screen: Terminal, now: datetime) -> Iterator[str]:
+    paint = {"SUCCEEDED": screen.green, "FAILED": screen.red, "CANCELLED": screen.yellow}
+    state = paint.get(run["state"], screen.bold)(run["state"])
+    yield f"{screen.bold(run['name'])}  {run['id']}  {state}"
+    for label, text in _facts(run, now):
+        yield f"  {screen.dim(f'{label:9}')} {text}"
+    timeline = run.get("timeline") or {}
+    if timeline:
+        yield ""
+        yield from _timeline(timeline, screen)
+    attempts = run.get("attempts") or []
+    if attempts:
+        yield ""
+        yield from (f"  {line}" for line in columns(_HEAD, [_attempt(one, now) for one in attempts]))
+    yield from _cause(run, screen)
+
+
+def _facts(run: Run, now: datetime) -> Iterator[tuple[str, str]]:
+    yield "project", run["project"]
+    yield "created", f"{run['created_at']}  ({units.ago(run['created_at'], now)})"
+    spec = run.get("spec") or {}
+    arguments = " ".join([str(spec.get("entry") or ""), *spec.get("arguments", ())]).strip()
+    if arguments:
+        yield "program", arguments
+    for data in spec.get("data") or ():
+        yield "data", f"{data['source']} -> ./{data['mount']}  {data['snapshot'][:19]}…"
+    if run.get("labels"):
+        yield "labels", " ".join(f"{name}={value}" for name, value in run["labels"].items())
+    image = run.get("image") or {}
+    if image:
+        yield "image", f"{image.get('digest')}  Python {image.get('python')}"
+    outputs = run.get("outputs") or {}
+    if outputs.get("files"):
+        size = units.size(float(outputs.get("bytes") or 0))
+        yield "outputs", f"{outputs['files']} files, {size}   (cynthus pull {run['name']})"
+    if run.get("reason") and not run.get("cause"):
+        yield "reason", str(run["reason"])
+
+
+def _timeline(timeline: dict[str, float], screen: Terminal) -> Iterator[str]:
+    longest = max(timeline.values()) or 1
+    sign = "█" if screen.unicode else "#"
+    width = max(len(phase) for phase in timeline)
+    for phase, took in timeline.items():
+        bar = sign * max(1, round(30 * took / longest))
+        yield f"  {phase:{width}}  {units.milliseconds(took):>8}  {screen.dim(bar)}"
+
+
+def _attempt(attempt: Attempt, now: datetime) -> tuple[str, ...]:
+    began, ended = attempt.get("started_at"), attempt.get("ended_at")
+    took = "-"
+    if began:
+        until = units.parse_time(ended) if ended else now
+        took = units.duration(max(0.0, (until - units.parse_time(began)).total_seconds()))
+    cause = attempt.get("cause") or {}
+    return (
+        str(attempt.get("epoch", "")),
+        str(attempt.get("state") or ""),
+        str(attempt.get("machine") or "-"),
+        took,
+        units.duration(attempt["cpu_seconds"]) if attempt.get("cpu_seconds") else "-",
+        units.size(attempt["peak_memory_bytes"]) if attempt.get("peak_memory_bytes") else "-",
+        _exit(attempt),
+        str(cause.get("code") or ""),
+    )
+
+
+def _exit(attempt: Attempt) -> str:
+    if attempt.get("signal") is not None:
+        return f"signal {attempt['signal']}"
+    return "-" if attempt.get("exit_code") is None else str(attempt["exit_code"])
+
+
+def _cause(run: Run, screen: Terminal) -> Iterator[str]:
+    cause = run.get("cause") or {}
+    if not cause:
+        return
+    yield ""
+    yield f"{screen.red(str(cause.get('code')))}: {cause.get('message')}"
+    evidence = [str(line) for line in cause.get("evidence") or ()]
+    for number, line in enumerate(evidence):
+        yield f"  {screen.dim('why  ') if number == 0 else '     '} {line}"
+    if cause.get("fix"):
+        yield f"  {screen.dim('fix  ')} {cause['fix']}"
+    yield f"  {screen.dim('more ')} cynthus logs {run['name']} · cynthus events {run['name']}"

@@ -1,0 +1,28 @@
+"""`cynthus version`."""
+
+import platform
+from typing import Any
+
+import click
+
+from cynthus.cli import options
+from cynthus.cli.failure import Failure
+from cynthus.cli.session import Session
+from cynthus.cli.version import VERSION
+
+
+@click.command()
+@options.output
+def version(session: Session) -> None:
+    """Versions of the command, of Python, and of the platform when it answers."""
+    found: dict[str, Any] = {"cynthus": VERSION, "python": platform.python_version()}
+    try:
+        found["platform"] = session.api("never").status().get("version")
+    except Failure:
+        found["platform"] = None
+    if session.json:
+        session.print_json(found)
+    else:
+        session.print(
+            f"cynthus {VERSION}  Python {found['python']}  platform {found['platform'] or 'not running'}"
+        )
