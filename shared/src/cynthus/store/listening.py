@@ -46,6 +46,7 @@ class Listening:
         self._hints: dict[str, set[Hint]] = {}
         self._holders: dict[str, object] = {}
         self._connection: Connection | None = None
+        self._tried = asyncio.Event()
         self._turn = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -73,6 +74,7 @@ class Listening:
         self._start()
         if name in self._holders:
             return self._holders[name] is holder
+        await self._tried.wait()
         async with self._turn:
             connection = self._connection
             if connection is None or name in self._holders:
@@ -116,6 +118,7 @@ class Listening:
                     self._connection = None
                     self._holders.clear()
                     connection.terminate()
+            self._tried.set()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -126,6 +129,7 @@ class Listening:
             self._connection = connection
             for channel in list(self._hints):
                 await connection.add_listener(channel, self._heard)
+        self._tried.set()
         for channel in self._hints:
             self.hint(channel)
         while not lost.is_set():

@@ -19,6 +19,7 @@ _POLL_S = 5.0
 _CATCH_UP_AFTER_S = 0.05
 _SAVE_EVERY_S = 0.5
 _STANDBY_S = 1.0
+_FAREWELL_S = 1.0
 _REWIND = timedelta(hours=1)
 
 _log = structlog.get_logger(__name__)
@@ -73,21 +74,22 @@ class Relay:
                         await pauses.sleep()
             finally:
                 self._appended = None
-                with suppress(*_OUTAGES):
-                    await self._save(every_s=0.0)
-                    await self._checkpoint.release()
+                with suppress(*_OUTAGES, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await self._settle()
 
     async def _turn(self, appended: Appended) -> None:
-        fresh = appended.take()
         if not await self._checkpoint.mine():
             self._position = self._saved = None
             self._ahead.clear()
+            appended.take()
             await asyncio.sleep(_STANDBY_S)
             return
         if self._position is None:
             self._position = self._saved = await self._checkpoint.load()
             self._catch_up_at = 0.0
         now = time.monotonic()
+        fresh = [recorded for recorded in appended.take() if recorded.position > self._position]
         if fresh and now < self._catch_up_at:
             await self._publish_ahead(fresh, now)
         else:
@@ -95,6 +97,13 @@ class Relay:
             await self._save(every_s=_SAVE_EVERY_S)
             self._catch_up_at = time.monotonic() + _POLL_S
         await appended.wait(max(0.0, self._catch_up_at - time.monotonic()))
+
+    async def _settle(self) -> None:
+        """Leave a checkpoint that knows of everything published, so that a restart repeats nothing."""
+        if self._position is not None and await self._checkpoint.mine():
+            await self._catch_up(self._position)
+            await self._save(every_s=0.0)
+        await self._checkpoint.release()
 
     async def _publish_ahead(self, fresh: Sequence[Recorded], now: float) -> None:
         await self._publish(fresh)
