@@ -54,6 +54,7 @@ ANYTHING = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_scanning_anything_gives_imports_or_a_syntax_error(source):
     loose_imports(source)
@@ -99,7 +100,7 @@ def outcome(files) -> tuple[str, ...]:
         return (error.code, error.what, error.why, error.fix)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(FILES)
 def test_a_plan_is_made_or_refused_with_a_fix_and_is_the_same_twice(files):
     encodable = {path: text.encode("utf-8", "ignore") for path, text in files.items()}
@@ -108,7 +109,7 @@ def test_a_plan_is_made_or_refused_with_a_fix_and_is_the_same_twice(files):
     assert all(first)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(FILES, st.lists(st.text(max_size=10), max_size=3))
 def test_a_plan_survives_json(files, args):
     encodable = {path: text.encode("utf-8", "ignore") for path, text in files.items()} | {
@@ -154,6 +155,7 @@ MARKERS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(NAMES, st.lists(NAMES, max_size=2), st.lists(CLAUSES, max_size=3), MARKERS)
 def test_every_proper_requirement_is_read_as_the_standard_reader_reads_it(name, extras, clauses, marker):
     text = f"{name}{'[' + ','.join(extras) + ']' if extras else ''}{','.join(clauses)}{marker}"
@@ -164,6 +166,7 @@ def test_every_proper_requirement_is_read_as_the_standard_reader_reads_it(name, 
     assert read_line(line.text) == line
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=string.ascii_letters[:6] + string.digits[:3] + " ._-[]<>=!~;,@'\"()*", max_size=16))
 def test_what_is_accepted_is_a_requirement_by_the_standard_too(text):
     try:
@@ -176,6 +179,7 @@ def test_what_is_accepted_is_a_requirement_by_the_standard_too(text):
         pytest.fail(f"{text!r} was accepted: {error}")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -69,7 +69,8 @@ def test_a_pyproject_with_tool_settings_only_is_no_answer():
 
 
 def test_dynamic_dependencies_are_read_from_their_file():
-    text = '[project]\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["reqs.in"]}'
+    tool = '[tool.setuptools.dynamic]\ndependencies = {file = ["reqs.in"]}'
+    text = f'[project]\ndynamic = ["dependencies"]\n{tool}'
     assert lines(planned({"pyproject.toml": text, "reqs.in": "numpy\n"})) == ["numpy"]
 
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cynthus.spec import GPU, Range, Wrong, count_range, duration, gpu, name, size, size_range, variable
@@ -64,6 +64,7 @@ def test_a_gpu_is_a_name_with_a_count_or_a_memory():
             gpu(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=70))
 def test_the_fix_for_a_bad_name_is_a_good_name(text):
     try:
