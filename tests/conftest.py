@@ -1,1 +1,6 @@
-pytest_plugins = ["tests.fixtures.needs", "tests.fixtures.ordinary", "tests.fixtures.postgres", "tests.fixtures.pubsub"]
+pytest_plugins = [
+    "tests.fixtures.needs",
+    "tests.fixtures.ordinary",
+    "tests.fixtures.postgres",
+    "tests.fixtures.pubsub",
+]
