@@ -231,3 +231,33 @@ def test_planning_and_an_absent_spec_cost_no_pydantic():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "numpy==1" + "a" * 1900 + "!"},
+        {"requirements.txt": "numpy==1" + "rc" * 900 + "!"},
+        {"requirements.txt": "a" * 3_000_000},
+        {"main.py": "\n" * 300_000 + "x = (", ".python-version": "3.14"},
+        {"main.py": "if " + " " * 300_000},
+        {"pyproject.toml": "[project]\ndependencies = [" + '"a' + " " * 500_000 + '"]'},
+    ],
+)
+def test_text_made_to_be_slow_is_not(files):
+    assert outcome({path: text.encode() for path, text in {"main.py": "", **files}.items()})
+
+
+def test_a_file_larger_than_any_project_file_is_refused_unread():
+    class Enormous(MemoryTree):
+        def size(self, path: str) -> int:
+            return 10**10 if path == "requirements.txt" else super().size(path)
+
+        def read(self, path: str) -> bytes:
+            assert path != "requirements.txt"
+            return super().read(path)
+
+    with pytest.raises(CannotPlan) as caught:
+        plan(Enormous({"main.py": "", "requirements.txt": ""}), PlanRequest())
+    assert caught.value.code == "file_too_large"

@@ -255,7 +255,7 @@ def mistakes(read) -> tuple[Problem, ...]:
     return ()
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(KEYS, st.one_of(VALUES, TABLES)))
 def test_any_table_is_a_spec_or_a_list_of_problems(table):
     def use():

@@ -15,6 +15,7 @@ from cynthus.planning.tree import SourceTree
 MAIN_BLOCK = re.compile(
     rb"^if\s+\(?\s*(?:__name__\s*==\s*['\"]__main__['\"]|['\"]__main__['\"]\s*==\s*__name__)", re.MULTILINE
 )
+LARGEST = 2_000_000  # bytes of a script that are searched for a main block
 NOT_SCRIPTS = {"__init__.py", "setup.py", "conftest.py", "noxfile.py", "fabfile.py"}
 TEST = re.compile(r"^(?:test_.*|.*_test)\.py$")
 MODULE = re.compile(r"^-m\s*([A-Za-z_][\w.]*)$")
@@ -190,7 +191,9 @@ def _is_script(path: str) -> bool:
 
 
 def _has_main(tree: SourceTree, path: str) -> bool:
-    return path.endswith(".py") and MAIN_BLOCK.search(tree.read(path)) is not None
+    return (
+        path.endswith(".py") and tree.size(path) < LARGEST and MAIN_BLOCK.search(tree.read(path)) is not None
+    )
 
 
 def _several(choices: list[str], folder: str) -> CannotPlan:

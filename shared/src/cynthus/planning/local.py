@@ -11,9 +11,12 @@ class LocalModules:
 
     def __init__(self, paths: Sequence[str], roots: Iterable[str]) -> None:
         self._files = frozenset(path for path in paths if path.endswith((".py", *COMPILED)))
-        self._folders = {
-            parent.as_posix() for path in self._files for parent in PurePosixPath(path).parents
-        } - {"."}
+        self._folders: set[str] = set()
+        for path in self._files:
+            folder = path.rpartition("/")[0]
+            while folder and folder not in self._folders:
+                self._folders.add(folder)
+                folder = folder.rpartition("/")[0]
         self._compiled = {
             f"{PurePosixPath(path).parent.as_posix()}/{PurePosixPath(path).name.partition('.')[0]}".removeprefix(
                 "./"

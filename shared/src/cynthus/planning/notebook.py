@@ -15,6 +15,7 @@ PIP = re.compile(
 MAGIC = re.compile(r"^(\s*)(?:[%!?]|[\w.,\s]+=\s*[%!](?!=))")
 HELP = re.compile(r"^(\s*)[\w.]+\?{1,2}\s*$")
 QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|#.*")
+LONGEST = 500  # characters of a line that can make it a magic
 TAKES_VALUE = {
     "-i",
     "--index-url",
@@ -104,7 +105,7 @@ def _python(lines: list[str]) -> str:
     depth = 0
     continued = False
     for line in lines:
-        match = None if depth or continued else MAGIC.match(line) or HELP.match(line)
+        match = None if depth or continued else MAGIC.match(line[:LONGEST]) or HELP.match(line[:LONGEST])
         replaced = f"{match.group(1)}pass" if match else "" if continued else line
         kept.append(replaced)
         continued = (continued or match is not None) and line.rstrip().endswith("\\")

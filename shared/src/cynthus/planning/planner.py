@@ -18,13 +18,14 @@ from cynthus.planning.requirements_file import bad_requirements, read_requiremen
 from cynthus.planning.scan import Scan, scan
 from cynthus.planning.script_header import ScriptHeader, read_header
 from cynthus.planning.sources import Stated, stated
-from cynthus.planning.tree import SourceTree
+from cynthus.planning.tree import BoundedTree, SourceTree
 
 NOTEBOOK_RUNNER = ("papermill", "ipykernel")
 
 
 def plan(tree: SourceTree, request: PlanRequest) -> Plan:
     """What this folder needs to run; CannotPlan with the fix when that cannot be known."""
+    tree = BoundedTree(tree)
     settings = request.declared or Declared()
     task = _task(settings, request.task)
     start = find_start(tree, request, task)
@@ -85,13 +86,18 @@ def _with_settings(made: Plan, settings: Declared, task: Task | None, request: P
     retry = (task.retry if task else None) or Retry()
     if request.attempts is not None:
         retry = Retry(attempts=request.attempts, on=retry.on, backoff=retry.backoff)
+    outputs = (task.outputs if task else None) or Outputs()
+    command = made.command
+    if made.entry.kind == "notebook":
+        command = (*command[:4], f"{outputs.path}/{PurePosixPath(command[3]).name}", *command[5:])
     return replace(
         made,
+        command=command,
         env=dict(sorted({**settings.env, **(task.env if task else {}), **request.env}.items())),
         secrets=task.secrets if task else (),
         timeout=request.timeout if request.timeout is not None else (task.timeout if task else None),
         retry=retry,
-        outputs=(task.outputs if task else None) or Outputs(),
+        outputs=outputs,
         checkpoint=task.checkpoint if task else None,
         task=task.name if task else None,
     )

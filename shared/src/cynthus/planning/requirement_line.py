@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cynthus.planning.names import normalised
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-VERSION = r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?[A-Za-z]+[-_.]?\d*)*(?:-\d+)?(?:\.\*)?(?:\+[A-Za-z0-9._-]+)?"
+VERSION = r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?[A-Za-z]++[-_.]?\d*+)*+(?:-\d+)?(?:\.\*)?(?:\+[A-Za-z0-9._-]+)?"
 CLAUSE = re.compile(rf"\s*(?:(?:~=|==|!=|<=|>=|<|>)\s*{VERSION}|===\s*[^\s,;)]+)\s*")
 HEAD = re.compile(rf"\s*({NAME})\s*(?:\[([^\]]*)\])?\s*")
 EXTRA = re.compile(rf"\s*{NAME}\s*")
@@ -15,6 +15,7 @@ MARKER_TOKEN = re.compile(
     r"|(?:python_version|python_full_version|os_name|sys_platform|platform_release|platform_system|platform_version"
     r"|platform_machine|platform_python_implementation|implementation_name|implementation_version|extras?|dependency_groups)\b)"
 )
+LONGEST = 2000
 SECRET_IN_URL = re.compile(r"://(?!git@)[^/@\s]+@")
 
 
@@ -39,6 +40,8 @@ class Line:
 
 def read_line(text: str) -> Line:
     """Check one requirement; BadRequirement says what is wrong with it."""
+    if len(text) > LONGEST:
+        raise BadRequirement(f"it is longer than {LONGEST} characters", "write it as name==1.2.3")
     head = HEAD.match(text)
     if head is None:
         raise BadRequirement("it does not begin with a package name", "write it as name==1.2.3")

@@ -81,7 +81,7 @@ class _Walker:
                 todo.extend(self._follow(path, where, found, optional=optional))
 
     def _imports(self, path: str, *, optional: bool) -> list[tuple[str, Import]]:
-        if self._tree.size(path) > LARGEST:
+        if path.endswith(".py") and self._tree.size(path) > LARGEST:
             self.result.warnings.append(
                 f"{path} is larger than {LARGEST // 10**6} MB and was not scanned for imports"
             )

@@ -11,7 +11,7 @@ from cynthus.planning.conditions import truth
 CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 EXITS = {"exit", "_exit", "quit", "abort"}
 IMPORT_LINE = re.compile(
-    r"^\s*(?:from\s+(\.*)([\w.]*)\s+import\s+\(?\s*(\w+)|import\s+([\w.]+))", re.MULTILINE
+    r"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+\(?[ \t]*(\w+)|import[ \t]+([\w.]+))", re.MULTILINE
 )
 
 

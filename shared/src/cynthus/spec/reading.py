@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FILE = "cynthus.toml"
 PYPROJECT = "pyproject.toml"
+LARGEST = 1_000_000  # bytes
 
 Read = Callable[[str], bytes | None]
 
@@ -21,8 +22,7 @@ def load_spec(read: Read) -> "tuple[Spec, str] | None":
 
     `read` gives a file's content by its path in the folder, or None when it is not there.
     """
-    own = read(FILE)
-    pyproject = read(PYPROJECT)
+    own, pyproject = _bounded(FILE, read(FILE)), _bounded(PYPROJECT, read(PYPROJECT))
     table = _tool_table(pyproject) if pyproject is not None else None
     if own is not None and table is not None:
         from cynthus.spec.lines import line_of
@@ -43,6 +43,13 @@ def reader(tree: SourceTree) -> Read:
     """Reads a planning tree for `load_spec`."""
     paths = frozenset(tree.paths())
     return lambda path: tree.read(path) if path in paths else None
+
+
+def _bounded(file: str, data: bytes | None) -> bytes | None:
+    if data is not None and len(data) > LARGEST:
+        what = f"the file has {len(data)} bytes; the limit is {LARGEST}"
+        raise SpecInvalid([Problem(file, 1, "", what, "keep settings only in it")])
+    return data
 
 
 def _tool_table(data: bytes) -> dict[str, Any] | None:
