@@ -75,6 +75,9 @@ class RunRequested(RunEvent):
     labels: dict[str, str] = Field(default_factory=dict)
     spec: RunSpec
     rerun_of: str | None = None
+    name_generated: bool = False
+    idempotency_key: str | None = None
+    request_digest: str | None = None
 
 
 class RunCancelRequested(RunEvent):

@@ -83,14 +83,24 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if _sent_as_something_else(request, error):
+        hint = "Send `Content-Type: application/json`."
+        return problem(415, "unsupported_media_type", "the body is not sent as JSON", hint=hint)
     errors = [
         {"pointer": "/" + "/".join(str(part) for part in item["loc"][1:]), "detail": item["msg"]}
         for item in error.errors()
     ]
     detail = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:3])
     return problem(422, "invalid_request", detail, hint="Correct the named fields.", errors=errors)
+
+
+def _sent_as_something_else(request: Request, error: RequestValidationError) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return False
+    return any(item["loc"] == ("body",) and item["type"] != "missing" for item in error.errors())
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:

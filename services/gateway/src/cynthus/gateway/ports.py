@@ -54,6 +54,10 @@ class Projects(Protocol):
         """The project. Raises ProjectMissing."""
         ...
 
+    async def require(self, owner: str, name: str) -> None:
+        """Pass if the project exists. Raises ProjectMissing."""
+        ...
+
     async def list(self, owner: str, *, after: str, limit: int) -> list[Project]:
         """Projects in order of name, from after a name."""
         ...

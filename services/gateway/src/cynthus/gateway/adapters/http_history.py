@@ -13,6 +13,7 @@ from cynthus.gateway.ports import Json, RunFilter
 
 _TIMEOUT_S = 10.0
 _RUNS = "/internal/v1/runs"
+_NO_ROUTE = "not_found"
 _OURS = {401, 403, 405, 406, 429}
 """Answers that tell of a fault between services, not in the caller's request."""
 
@@ -86,12 +87,14 @@ def _path(reference: str) -> str:
 
 
 def _refusal(answer: httpx2.Response) -> Exception:
-    if answer.status_code == HTTPStatus.NOT_FOUND:
-        return RunMissing("there is no such run")
-    if answer.status_code in _OURS or not answer.is_client_error:
-        return HistoryUnavailable(f"the orchestrator answered {answer.status_code}")
+    status = answer.status_code
     try:
-        problem = orjson.loads(answer.content)
-        return HistoryRefused(answer.status_code, problem["code"], problem["detail"], problem.get("hint"))
+        told = orjson.loads(answer.content)
+        refused = HistoryRefused(status, told["code"], told["detail"], told.get("hint"))
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return HistoryUnavailable(f"the orchestrator answered {answer.status_code}")
+        refused = HistoryRefused(status, _NO_ROUTE, "")
+    if not answer.is_client_error or status in _OURS or refused.code == _NO_ROUTE:
+        return HistoryUnavailable(f"the orchestrator answered {status}")
+    if status == HTTPStatus.NOT_FOUND:
+        return RunMissing("there is no such run")
+    return refused

@@ -8,12 +8,14 @@ from cynthus.gateway.domain.problems import ProjectMissing
 from cynthus.gateway.ports import Project
 from cynthus.store.database import Database
 
-_COLUMNS = "id, owner, name, snapshot, created_at"
-_CREATE = f"""  # noqa: S608
+_CREATE = """
     INSERT INTO gateway.projects (id, owner, name) VALUES ($1, $2, $3)
-    ON CONFLICT (owner, name) DO NOTHING RETURNING {_COLUMNS}"""
-_FIND = f"SELECT {_COLUMNS} FROM gateway.projects WHERE owner = $1 AND name = $2"
-_LIST = f"SELECT {_COLUMNS} FROM gateway.projects WHERE owner = $1 AND name > $2 ORDER BY name LIMIT $3"
+    ON CONFLICT (owner, name) DO NOTHING RETURNING id, owner, name, snapshot, created_at"""
+_FIND = """
+    SELECT id, owner, name, snapshot, created_at FROM gateway.projects WHERE owner = $1 AND name = $2"""
+_LIST = """
+    SELECT id, owner, name, snapshot, created_at FROM gateway.projects
+    WHERE owner = $1 AND name > $2 ORDER BY name LIMIT $3"""
 _SNAPSHOT = """
     UPDATE gateway.projects SET snapshot = $2 WHERE id = $1 AND snapshot IS DISTINCT FROM $2"""
 _KEPT = 10_000

@@ -31,6 +31,10 @@ class SnapshotMissing(Exception):
     """The owner has no complete snapshot of this digest."""
 
 
+class SnapshotUnknown(Exception):
+    """A request names a snapshot that the owner has not uploaded."""
+
+
 class SecretsGone(Exception):
     """The secret values of the run are no longer kept."""
 

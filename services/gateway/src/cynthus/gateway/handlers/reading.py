@@ -1,0 +1,108 @@
+"""Runs as their owner sees them: history, and before it the runs it has not taken over yet."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from cynthus.gateway.domain.problems import RunAmbiguous, RunMissing
+from cynthus.gateway.domain.resources import queued_run
+from cynthus.gateway.handlers.acknowledgements import Acknowledgements
+from cynthus.gateway.ports import Accepted, Json, RunFilter, RunHistory, Submissions
+
+_ID = re.compile(r"run_[0-9a-z]{26}")
+_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ASK_AGAIN_S = 0.25
+
+
+class RunReader:
+    """Never answers that a run is missing once it was accepted."""
+
+    def __init__(
+        self, history: RunHistory, submissions: Submissions, acknowledgements: Acknowledgements
+    ) -> None:
+        self._history = history
+        self._submissions = submissions
+        self._acknowledgements = acknowledgements
+
+    async def find(self, owner: str, reference: str) -> Json:
+        """A Run resource by id, prefix or name. Raises RunMissing or RunAmbiguous."""
+        if not _REFERENCE.fullmatch(reference):
+            raise RunMissing("there is no such run")
+        if _ID.fullmatch(reference):
+            with suppress(RunMissing):
+                return await self._history.run(owner, reference)
+        # Before history: a run that is not pending any more is known there.
+        pending = await self._submissions.pending(owner, reference)
+        try:
+            known = await self._history.run(owner, reference)
+        except RunMissing:
+            if pending is None:
+                raise
+            return _resource(pending)
+        return known if pending is None else _newer(pending, known, reference)
+
+    async def resolve(self, owner: str, reference: str) -> str:
+        """The id that a reference stands for; a full id stands for itself, whether there or not."""
+        if _ID.fullmatch(reference):
+            return reference
+        run_id: str = (await self.find(owner, reference))["id"]
+        return run_id
+
+    async def page(self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None) -> Json:
+        """A page of Run resources, newest first; the first one also has those not taken over yet."""
+        pending: list[Accepted] = []
+        if page_token is None:
+            pending = await self._submissions.list_pending(owner, wanted, limit=page_size)
+        page = await self._history.runs(owner, wanted, page_size=page_size, page_token=page_token)
+        known = {run["id"] for run in page["runs"]}
+        early = [_resource(run) for run in pending if run.requested.run_id not in known]
+        if early:
+            page["runs"] = sorted([*early, *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
+        return page
+
+    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Json:
+        """Events of a run; of an accepted one none yet, and it is not over."""
+
+        def ask(left_s: float) -> Awaitable[Json]:
+            return self._history.events(owner, run_id, after=after, wait_s=left_s)
+
+        return await self._once_known(owner, run_id, ask, wait_s) or {"events": [], "over": False}
+
+    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Json:
+        """Log chunks of a run; of an accepted one none yet, and it is not over."""
+
+        def ask(left_s: float) -> Awaitable[Json]:
+            return self._history.logs(owner, run_id, query, wait_s=left_s)
+
+        nothing: Json = {"chunks": [], "cursor": query.get("after"), "over": False}
+        return await self._once_known(owner, run_id, ask, wait_s) or nothing
+
+    async def _once_known(
+        self, owner: str, run_id: str, ask: Callable[[float], Awaitable[Json]], wait_s: float
+    ) -> Json | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        with self._acknowledgements.expecting(run_id) as arrived:
+            while True:
+                left_s = max(0.0, deadline - loop.time())
+                with suppress(RunMissing):
+                    return await ask(left_s)
+                if await self._submissions.pending(owner, run_id) is None:
+                    return await ask(left_s)
+                if left_s == 0:
+                    return None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left_s, _ASK_AGAIN_S)):
+                        await arrived.wait()
+
+
+def _resource(accepted: Accepted) -> Json:
+    return queued_run(accepted.requested, accepted.created_at)
+
+
+def _newer(pending: Accepted, known: Json, reference: str) -> Json:
+    run_id = pending.requested.run_id
+    if run_id != known["id"] and pending.requested.name != reference:
+        raise RunAmbiguous(f"{reference!r} fits several runs; give more of the id")
+    return _resource(pending) if run_id > known["id"] else known
