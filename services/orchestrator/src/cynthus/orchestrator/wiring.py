@@ -61,6 +61,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     reaper = Reaper(runs, leases, handler, settings.lease_s, settings.tick_s)
     signals = HeartbeatSignals(attempts.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
     tasks = (relay.run, consumer.run, reaper.run, signals.run, partial(bell.follow, store))
+    await platform.bus.ensure(SERVICE, FACTS)
     yield Service(SERVICE, app, tasks)
 
 

@@ -107,24 +107,22 @@ def _news_of_machine(run: Run, fact: MachineDelayed | VMReady | VMFailed | VMLos
 
 
 def counting(run: Run, epoch: int, machine: str) -> Attempt:
-    """The attempt a worker speaks for, as long as it counts or ended by the worker's own report."""
+    """The attempt a worker speaks for: it counts now, or ended by the worker's own report. Raises Fenced."""
     attempt = run.attempts.get(epoch)
-    if attempt is None or attempt.machine != machine or epoch != run.epoch:
-        raise Fenced(f"attempt {epoch} of {run.id} is not the current one")
-    if attempt.outcome is not None and not attempt.complete:
-        raise Fenced(f"attempt {epoch} of {run.id} is {attempt.outcome.lower()}")
-    if attempt.lost is not None or run.state is State.BUILDING:
+    if attempt is None or attempt.machine != machine:
+        raise Fenced(f"attempt {epoch} of {run.id} is not on {machine}")
+    if attempt.complete and attempt.lost is None:
+        return attempt
+    if epoch != run.epoch or attempt.outcome is not None or run.over or run.state is State.BUILDING:
         raise Fenced(f"attempt {epoch} of {run.id} does not count")
     return attempt
 
 
 def _finished(run: Run, message: FinishAttempt) -> list[Event]:
     exited = message.exited
-    attempt = run.attempts.get(exited.epoch)
-    delivered = attempt is not None and attempt.complete and attempt.machine == message.machine
-    if attempt is not None and delivered and attempt.lost is None:
-        return []
     attempt = counting(run, exited.epoch, message.machine)
+    if attempt.complete:
+        return []
     sealed = LogsSealed(
         run_id=run.id,
         epoch=exited.epoch,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
 from cynthus.events import AttemptExited, AttemptStarted, Heartbeat
-from cynthus.orchestrator.domain.decide import counting
 from cynthus.orchestrator.domain.messages import FinishAttempt, ReportExit
 from cynthus.orchestrator.handlers.refusals import LogsIncomplete, ManifestMissing
 from cynthus.orchestrator.handlers.runs import RunHandler
@@ -92,12 +91,9 @@ class Attempts:
         self, claims: AttemptClaims, exited: AttemptExited, sent: LogTotals, outputs: str | None
     ) -> None:
         """Everything is delivered. Raises LogsIncomplete, ManifestMissing."""
-        try:
-            self._check_logs(await self.logs.totals(claims.run_id, claims.epoch), sent)
-            digest, files, size = await self._outputs(claims.owner, outputs)
-        except (LogsIncomplete, ManifestMissing):
-            counting(await self.runs.load(claims.run_id), claims.epoch, claims.machine)
-            raise
+        await self.runs.check(claims.run_id, claims.epoch, claims.machine)
+        self._check_logs(await self.logs.totals(claims.run_id, claims.epoch), sent)
+        digest, files, size = await self._outputs(claims.owner, outputs)
         message = FinishAttempt(
             exited=exited,
             machine=claims.machine,

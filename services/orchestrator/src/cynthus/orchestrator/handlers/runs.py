@@ -1,6 +1,7 @@
 """Run history: load, decide, append. The only writer of it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ from cynthus.events import (
     VMLost,
     VMReady,
 )
-from cynthus.orchestrator.domain.decide import decide
+from cynthus.orchestrator.domain.decide import counting, decide
 from cynthus.orchestrator.domain.evolve import evolve, replay
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.messages import Fenced, Message, OtherServicesFact
@@ -85,6 +86,15 @@ class RunHandler:
                 self.recent.forget(run_id)
                 raise
             known = None
+
+    async def check(self, run_id: str, epoch: int, machine: str) -> None:
+        """Raises Fenced when this attempt does not count; what is appended later is checked again."""
+        known = self.recent.get(run_id)
+        if known is not None:
+            with suppress(Fenced):
+                counting(known, epoch, machine)
+                return
+        counting(await self.load(run_id), epoch, machine)
 
     async def load(self, run_id: str) -> Run:
         """The run its history tells of."""
