@@ -26,6 +26,9 @@ print("no newline at the end", end="")
 """
 
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
 def write(project, **files):
     for name, content in files.items():
         path = project / name.replace("__", "/").replace("_py", ".py").replace("_csv", ".csv")
@@ -150,7 +153,8 @@ def test_logs_arrive_while_the_program_runs_and_cancel_stops_it(home, project):
     assert home.run_of("endless")["state"] == "RUNNING"
     cancelled = home.cynthus("cancel", "endless", cwd=project)
     assert cancelled.returncode == 0, cancelled.stderr
-    assert following.wait(timeout=60) == 103
+    following.communicate(timeout=60)
+    assert following.returncode == 103
     assert home.run_of("endless")["state"] == "CANCELLED"
 
 
@@ -248,8 +252,19 @@ def test_two_clients_cannot_see_each_other(home):
 
 
 def test_a_notebook_runs(home, project):
-    cells = [{"cell_type": "code", "source": ["x = 20 + 1\n", "print(2 * x)"], "metadata": {}, "outputs": []}]
-    (project / "work.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+    cells = [
+        {
+            "cell_type": "code",
+            "source": ["x = 20 + 1\n", "print(2 * x)"],
+            "metadata": {},
+            "outputs": [],
+            "id": "a",
+            "execution_count": None,
+        }
+    ]
+    (project / "work.ipynb").write_text(
+        json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": KERNEL})
+    )
     done = home.cynthus("run", "work.ipynb", cwd=project)
     assert done.returncode == 0, done.stderr
     assert "42\n" in done.stdout

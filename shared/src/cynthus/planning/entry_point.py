@@ -51,7 +51,7 @@ def start_of(path: str, found: str, args: tuple[str, ...]) -> Start:
     """The command for one file."""
     if path.endswith(".ipynb"):
         output = f"outputs/{PurePosixPath(path).name}"
-        options = ("-k", "python3", "--log-output", "--no-progress-bar")
+        options = ("-k", "python3", "--no-progress-bar", "--stdout-file", "-", "--stderr-file", "/dev/stderr")
         command = ("python", "-m", "papermill", path, output, *options, *args)
         return Start(Entry(kind="notebook", target=path, found=found), command, (path,))
     if path.endswith((".sh", ".bash")):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cynthus.builder.ports import Lock, LockRefused, ResolverUnavailable
@@ -31,10 +32,10 @@ class UvResolver:
         with tempfile.TemporaryDirectory(prefix="cynthus-lock-") as folder:
             if plan.locked is not None:
                 return await self._export(plan, tree, Path(folder))
-            return await self._compile(plan, Path(folder))
+            return await self._compile(plan, [item.line() for item in plan.requirements], Path(folder))
 
-    async def _compile(self, plan: Plan, folder: Path) -> Lock:
-        (folder / "requirements.in").write_text("\n".join(item.line() for item in plan.requirements) + "\n")
+    async def _compile(self, plan: Plan, lines: Sequence[str], folder: Path) -> Lock:
+        (folder / "requirements.in").write_text("\n".join(lines) + "\n")
         (folder / "constraints.txt").write_text("\n".join(plan.constraints) + "\n")
         text = await self._run(
             folder, "pip", "compile", "requirements.in", "--constraint", "constraints.txt",
@@ -53,7 +54,10 @@ class UvResolver:
             folder, "export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate",
             "--format", "requirements-txt",
         )  # fmt: skip
-        return Lock(text, len(_PIN.findall(text)))
+        if not plan.additions():
+            return Lock(text, len(_PIN.findall(text)))
+        # What the project's own lock lacks is resolved on top of it; the lock's versions stay.
+        return await self._compile(plan, [text, *(item.line() for item in plan.additions())], folder)
 
     async def _run(self, folder: Path, *arguments: str) -> str:
         environment = {
