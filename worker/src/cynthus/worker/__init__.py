@@ -1,0 +1,1 @@
+"""The agent on a machine: runs one attempt after another. Standard library only."""

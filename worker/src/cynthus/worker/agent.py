@@ -1,0 +1,150 @@
+"""Asks for work and does it, until told to leave."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cynthus.worker.link import Link, PlatformAway, Refused, deadline, delays
+from cynthus.worker.settings import Settings, say
+from cynthus.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from cynthus.worker.attempt import Attempt
+
+VERSION = "0.1.0"
+_GONE = 410
+_LEAVING = frozenset({401, 403, _GONE})
+_POLL_MARGIN_S = 10.0
+_MOST_DELAY_S = 5.0
+
+
+class Agent:
+    """One attempt after another, in a thread of its own; `ended` is readable when it has left."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self.ended = os.eventfd(0, os.EFD_CLOEXEC)
+        self.code = 1
+        self._settings = settings
+        self._supervisor = supervisor
+        self._link = Link()
+        self._leaving = threading.Event()
+        self._attempt: Attempt | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._main, name="agent", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def leave(self) -> bool:
+        """True when idle: leave at once. Else the attempt is stopped and reported first."""
+        self._leaving.set()
+        with self._lock:
+            if self._attempt is not None:
+                self._attempt.control.stop("preempted")
+            return self._attempt is None
+
+    def _main(self) -> None:
+        try:
+            self._work()
+            self.code = 0
+        except Refused as refusal:
+            say(f"leaving: the platform answered {refusal}")
+            self.code = 0 if refusal.status == _GONE else 1
+        except PlatformAway as away:
+            say(f"leaving: the platform cannot be reached ({away})")
+        finally:
+            os.eventfd_write(self.ended, 1)
+
+    def _work(self) -> None:
+        settings = self._settings
+        hello = self._ask(f"{settings.url}/worker/v1/hello", _greeting(settings), 10.0)
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+        url, wait_s = orders_url(hello["orders_url"]), float(hello.get("poll_s") or 25.0)
+        question = {"machine": settings.machine, "wait_s": wait_s}
+        tidy = False
+        while not self._leaving.is_set():
+            order = self._ask(url, question, wait_s + _POLL_MARGIN_S)
+            if order is not None:
+                tidy = False
+                if not self._do(order):
+                    return
+            elif not tidy:
+                tidy = self._tidy()
+
+    def _do(self, fields: dict[str, Any]) -> bool:
+        """True when another attempt can follow."""
+        from cynthus.worker.attempt import Attempt
+        from cynthus.worker.orders import OrderInvalid, read_order
+
+        try:
+            order = read_order(fields)
+        except OrderInvalid as problem:
+            say(str(problem))
+            self._leaving.wait(_MOST_DELAY_S)
+            return True
+        with self._lock:
+            attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order)
+            if self._leaving.is_set():
+                attempt.control.stop("preempted")
+        try:
+            attempt.run()
+        finally:
+            with self._lock:
+                self._attempt = None
+            attempt.control.close()
+        return not attempt.unsupervised
+
+    def _tidy(self) -> bool:
+        from cynthus.worker.eviction import collect
+
+        try:
+            collect(self._settings.home, self._settings.cache_bytes, keep_runs=self._settings.keep_runs)
+        except OSError as error:
+            say(f"the cache could not be tidied: {error}")
+        return True
+
+    def _ask(self, url: str, message: object, timeout_s: float) -> Any:
+        """Ask until there is an answer. Raises Refused, PlatformAway after a long time."""
+        over = deadline(self._settings.give_up_s)
+        for delay in self._pauses():
+            try:
+                return self._link.ask(url, self._settings.token, message, timeout_s)
+            except PlatformAway:
+                if over():
+                    raise
+            except Refused as refusal:
+                if refusal.status in _LEAVING or over():
+                    raise
+                say(f"{url}: {refusal}")
+            self._leaving.wait(delay)
+        return None
+
+    def _pauses(self) -> Iterator[float]:
+        for delay in delays(0.1, _MOST_DELAY_S):
+            if self._leaving.is_set():
+                return
+            yield delay
+
+
+def orders_url(url: str) -> str:
+    """Where work is asked for: the orchestrator's address, or the whole URL."""
+    url = url.rstrip("/")
+    return url if url.endswith("orders:next") else f"{url}/worker/v1/orders:next"
+
+
+def _greeting(settings: Settings) -> dict[str, Any]:
+    return {
+        "machine": settings.machine,
+        "pid": os.getpid(),
+        "cpu": float(len(os.sched_getaffinity(0))),
+        "memory_bytes": settings.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "version": VERSION,
+        "runtimes": ["process"],
+    }
+
+
+def _warm_up() -> None:
+    """Import what an attempt needs while there is none."""
+    import cynthus.worker.attempt  # noqa: F401

@@ -1,0 +1,104 @@
+"""Tells the platform that an attempt is alive, and stops it when nobody can be told."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cynthus.worker import proctree
+from cynthus.worker.control import Control
+from cynthus.worker.link import Link, PlatformAway, Refused, delays
+
+_SHARE = 2 / 3
+_LONGEST_CALL_S = 10.0
+_MOST_DELAY_S = 1.0
+
+
+class Heartbeat:
+    """A thread. Without a successful beat for two thirds of the lease the attempt is dropped."""
+
+    def __init__(
+        self, link: Link, url: str, token: str, control: Control, *, root: int, next_s: float, lease_s: float
+    ) -> None:
+        self._link = link
+        self._url = url
+        self._token = token
+        self._control = control
+        self._root = root
+        self._lease_s = lease_s
+        self._next_s = next_s
+        self._renewed = time.monotonic()
+        self._harmless = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self.used = proctree.Usage(0.0, 0)
+        self.peak_bytes = 0
+
+    def start(self) -> None:
+        """Begin; the first beat comes when the order said."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, without waiting for a call that hangs."""
+        self._ended.set()
+
+    def harmless(self) -> None:
+        """The user's process has ended: being late can no longer hurt anybody."""
+        self._harmless = True
+
+    def renew(self, call: Callable[[float], Any]) -> None:
+        """Run a call that renews the lease (given its timeout) and obey the answer."""
+        begun = time.monotonic()
+        answer: dict[str, Any] = call(self._timeout_s()) or {}
+        self._renewed = begun
+        self._next_s = float(answer.get("next_beat_s") or self._next_s)
+        self._lease_s = float(answer.get("lease_s") or self._lease_s)
+        if answer.get("stop"):
+            self._control.stop(str(answer["stop"]))
+
+    @property
+    def expired(self) -> bool:
+        """Two thirds of the lease are over and a process may be running."""
+        return not self._harmless and self._left_s() <= 0
+
+    def _left_s(self) -> float:
+        return self._renewed + self._lease_s * _SHARE - time.monotonic()
+
+    def _timeout_s(self) -> float:
+        if self._harmless:
+            return _LONGEST_CALL_S
+        return min(_LONGEST_CALL_S, self._lease_s / 3, max(0.05, self._left_s()))
+
+    def _run(self) -> None:
+        while not self._pause(self._next_s):
+            for delay in delays(0.1, _MOST_DELAY_S):
+                if self._beat() or self._pause(delay):
+                    break
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait, but not past the lease; True when all is over."""
+        while True:
+            left = seconds if self._harmless else min(seconds, max(0.0, self._left_s()))
+            if self._ended.wait(left) or self._control.dropped:
+                return True
+            if self.expired:
+                self._control.drop("lease_lost")
+                return True
+            if left >= seconds:
+                return False
+            seconds -= left
+
+    def _beat(self) -> bool:
+        self.used = proctree.usage(self._root)
+        self.peak_bytes = max(self.peak_bytes, self.used.memory_bytes)
+        message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
+        url = f"{self._url}/heartbeat"
+        try:
+            self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s))
+        except PlatformAway:
+            return False
+        except Refused as refusal:
+            if refusal.final and not self._ended.is_set():
+                self._control.drop("fenced")
+            return refusal.final
+        return True

@@ -1,0 +1,181 @@
+"""A small process between the agent and the user's: it starts, signals and reaps.
+
+It is forked before the agent has threads. Orphans of the user's process become its children, so nothing
+escapes; and when the agent dies, however it dies, its end of the channel closes and everything is killed.
+"""
+
+import errno
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from cynthus.worker import kernel, proctree
+from cynthus.worker.channel import Command, Exit, receive, send
+
+_TITLE = "cynthus-supervisor"
+_SWEEP_S = 10.0
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+
+
+class Keeper:
+    """Owns the process: made in the forked copy, never returns from `serve`."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._child: int | None = None
+        self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake})
+        os.setsid()
+        kernel.adopt_orphans()
+        kernel.retitle(_TITLE)
+        kernel.hide_memory()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def serve(self) -> NoReturn:
+        """Obey until the agent is gone, then end everything."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLIN)
+        poller.register(self._wake, select.POLLIN)
+        while True:
+            ready = dict(poller.poll())
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+                self._reap()
+            if self._channel.fileno() in ready:
+                self._obey()
+
+    def _obey(self) -> None:
+        message, descriptors = receive(self._channel)
+        if message is None:
+            self._sweep()
+            os._exit(0)
+        if "spawn" in message:
+            self._answer(self._spawn(Command(**message["spawn"]), descriptors))
+        elif self._child is not None:
+            _signal_group(self._child, message["signal"])
+
+    def _spawn(self, command: Command, descriptors: list[int]) -> dict[str, Any]:
+        failure, report = os.pipe2(os.O_CLOEXEC)
+        me = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _become(command, descriptors, report, me)
+        for descriptor in (report, *descriptors):
+            os.close(descriptor)
+        problem = os.read(failure, 16)
+        os.close(failure)
+        if problem:
+            os.waitpid(pid, 0)
+            return {"errno": int(problem)}
+        self._child = pid
+        return {"pid": pid}
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._child:
+                self._child = None
+                swept = self._sweep()
+                code = os.waitstatus_to_exitcode(status)
+                ended = Exit(
+                    code=code if code >= 0 else None,
+                    signal=-code if code < 0 else None,
+                    cpu_seconds=used.ru_utime + used.ru_stime,
+                    peak_memory_bytes=used.ru_maxrss * 1024,
+                    swept=swept,
+                )
+                self._answer(ended._asdict())
+
+    def _sweep(self) -> int:
+        """Kill everything below until nothing is left; forks made meanwhile are found by the next round."""
+        swept: set[int] = set()
+        deadline = time.monotonic() + _SWEEP_S
+        while time.monotonic() < deadline:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0]:
+                    continue
+            except ChildProcessError:
+                break
+            below = [pid for pid, fields in proctree.descendants(os.getpid()).items() if fields[0] != b"Z"]
+            swept.update(below)
+            _kill(below, signal.SIGKILL)
+            if select.select([self._wake], [], [], 0.01)[0]:
+                os.read(self._wake, 4096)
+        return len(swept)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        try:
+            send(self._channel, message)
+        except OSError:
+            self._sweep()
+            os._exit(0)
+
+
+def _become(command: Command, descriptors: list[int], report: int, parent: int) -> NoReturn:
+    try:
+        os.setsid()
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(descriptors[0], 1)
+        os.dup2(descriptors[1], 2)
+        os.umask(0o022)
+        _limit(command)
+        os.chdir(command.folder)
+        os.execve(command.program, command.arguments, command.environment)  # noqa: S606 - never a shell
+    except OSError as error:
+        os.write(report, str(error.errno or errno.EIO).encode())
+    except BaseException:  # noqa: BLE001 - a forked copy must end here, whatever happens
+        os.write(report, str(errno.EINVAL).encode())
+    os._exit(127)
+
+
+def _limit(command: Command) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if command.cgroup is not None:
+        descriptor = os.open(f"{command.cgroup}/cgroup.procs", os.O_WRONLY)
+        os.write(descriptor, b"0")
+        os.close(descriptor)
+    elif command.memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (command.memory_bytes, command.memory_bytes))
+
+
+def _signal_group(child: int, number: int) -> None:
+    targets = [-child]
+    if number == signal.SIGKILL:
+        targets += proctree.descendants(os.getpid())
+    _kill(targets, number)
+
+
+def _kill(targets: Iterable[int], number: int) -> None:
+    for target in targets:
+        try:
+            os.kill(target, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _close_all_but(keep: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue

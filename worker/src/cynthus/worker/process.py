@@ -1,0 +1,94 @@
+"""The user's process, from its first instruction until nothing of it is left."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+
+from cynthus.worker.causes import AttemptFailed, not_started
+from cynthus.worker.channel import Command, Exit
+from cynthus.worker.control import Control
+from cynthus.worker.supervisor import Supervisor, SupervisorGone
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class UserProcess:
+    """Runs a command until it ends by itself, is stopped (SIGTERM, the grace, SIGKILL) or is dropped."""
+
+    def __init__(
+        self, supervisor: Supervisor, control: Control, *, timeout_s: float | None, grace_s: float
+    ) -> None:
+        self._supervisor = supervisor
+        self._control = control
+        self._timeout_s = timeout_s
+        self._grace_s = grace_s
+        self._begun = 0.0
+        self.stopped_for: str | None = None
+        self.seconds = 0.0
+        self.running = False
+        self.spawn_ms = 0.0
+
+    def start(self, command: Command, stdout: int, stderr: int) -> int:
+        """The process id. Raises AttemptFailed when it cannot be executed."""
+        self._begun = time.monotonic()
+        try:
+            pid = self._supervisor.spawn(command, stdout, stderr)
+        except OSError as error:
+            exists = os.path.exists(os.path.join(command.folder, command.program))
+            raise AttemptFailed(not_started(error, command.arguments, exists=exists)) from error
+        self.running = True
+        self.spawn_ms = round((time.monotonic() - self._begun) * 1000, 3)
+        return pid
+
+    def wait(self) -> Exit:
+        """Until nothing of it is left. Raises SupervisorGone."""
+        kill_at: float | None = None
+        give_up = self._begun + self._timeout_s if self._timeout_s else None
+        while True:
+            next_at = kill_at if self.stopped_for else give_up
+            left = None if next_at is None else next_at - time.monotonic()
+            try:
+                ended = self._supervisor.wait(left, self._control.wake)
+            except SupervisorGone:
+                self.running = False
+                raise
+            if ended is not None:
+                self.seconds = time.monotonic() - self._begun
+                self.running = False
+                return ended
+            self._control.acknowledge()
+            now = time.monotonic()
+            if give_up is not None and now >= give_up:
+                self._control.stop("timeout")
+            if self._control.dropped or (kill_at is not None and now >= kill_at):
+                self._supervisor.signal(signal.SIGKILL)
+                kill_at = None
+            elif self._control.reason and self.stopped_for is None:
+                self._supervisor.signal(signal.SIGTERM)
+                kill_at = now + self._grace_s
+            self.stopped_for = self._control.reason or self._control.dropped
+
+    def end(self) -> None:
+        """Kill it, if it runs."""
+        if self.running:
+            self._control.drop("worker_failed")
+            self.wait()
+
+
+def program_of(command: Sequence[str], environment: Mapping[str, str], folder: str) -> str:
+    """The file to execute: `python` is the environment's; else as a shell would find it."""
+    name = command[0]
+    if "/" in name:
+        return name
+    for place in environment["PATH"].split(":"):
+        path = f"{place}/{name}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    local = f"{folder}/{name}"
+    return local if os.path.isfile(local) else name
+
+
+def search_path(environment_folder: str) -> str:
+    """The environment first, then the machine's ordinary places; nothing of the worker's own."""
+    return f"{environment_folder}/bin:{_SYSTEM_PATH}"

@@ -1,0 +1,75 @@
+"""What a worker is told when it starts."""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+from typing import NamedTuple
+
+from cynthus.worker import kernel
+
+_GIB = 1024**3
+
+
+class SettingsInvalid(Exception):
+    """The worker cannot start like this."""
+
+
+class Settings(NamedTuple):
+    """Where the platform is, who this machine is, and where caches and runs are kept."""
+
+    url: str
+    token: str
+    machine: str
+    home: str
+    cache_bytes: int = 20 * _GIB
+    backlog_bytes: int = 4 * _GIB
+    """Output waiting to be shipped; a program that is this far ahead has to wait."""
+    memory_bytes: int | None = None
+    """Limit for the user's processes."""
+    keep_runs: bool = False
+    give_up_s: float = 3600.0
+    """How long the platform may be away before results are given up and an idle worker leaves."""
+
+
+def read_settings(arguments: Sequence[str], environment: MutableMapping[str, str]) -> Settings:
+    """Options `--machine`, `--home`, and CYNTHUS_WORKER_*; the token is removed wherever it shows."""
+    token = environment.pop("CYNTHUS_WORKER_TOKEN", "")
+    kernel.forget_variable("CYNTHUS_WORKER_TOKEN")
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    if len(arguments) % 2 or not options.keys() <= {"--machine", "--home"}:
+        raise SettingsInvalid("usage: python -m cynthus.worker [--machine NAME] [--home FOLDER]")
+    url = environment.get("CYNTHUS_WORKER_URL", "").rstrip("/")
+    home = options.get("--home") or environment.get("CYNTHUS_WORKER_HOME", "")
+    if not (url.startswith(("http://", "https://")) and token and home):
+        raise SettingsInvalid(
+            "set CYNTHUS_WORKER_URL (http...), CYNTHUS_WORKER_TOKEN and CYNTHUS_WORKER_HOME"
+        )
+    memory = environment.get("CYNTHUS_WORKER_MEMORY_BYTES")
+    return Settings(
+        url=url,
+        token=token,
+        machine=options.get("--machine") or _named_in(token),
+        home=os.path.realpath(home),
+        cache_bytes=int(environment.get("CYNTHUS_WORKER_CACHE_BYTES", 20 * _GIB)),
+        backlog_bytes=int(environment.get("CYNTHUS_WORKER_BACKLOG_BYTES", 4 * _GIB)),
+        memory_bytes=int(memory) if memory else None,
+        keep_runs=environment.get("CYNTHUS_WORKER_KEEP_RUNS", "") == "1",
+        give_up_s=float(environment.get("CYNTHUS_WORKER_GIVE_UP_S", "3600")),
+    )
+
+
+def _named_in(token: str) -> str:
+    payload = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004 - header.payload.signature
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        kind, _, name = claims["sub"].partition(":")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        kind, name = "", ""
+    return name if kind == "machine" and name else os.uname().nodename
+
+
+def say(message: str) -> None:
+    """A line in the worker's own log."""
+    print(f"cynthus-worker: {message}", file=sys.stderr, flush=True)  # noqa: T201 - its log is its stderr

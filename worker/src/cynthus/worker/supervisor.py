@@ -1,0 +1,70 @@
+"""The agent's side of the process that looks after the user's."""
+
+import os
+import select
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cynthus.worker import kernel
+from cynthus.worker.channel import Command, Exit, receive, send
+from cynthus.worker.keeper import Keeper
+
+
+class SupervisorGone(Exception):
+    """Somebody killed the supervisor; the user's process died with it."""
+
+
+class Supervisor:
+    """The agent's end of the channel. One user's process at a time."""
+
+    def __init__(self, channel: socket.socket, pid: int) -> None:
+        self._channel = channel
+        self.pid = pid
+
+    def spawn(self, command: Command, stdout: int, stderr: int) -> int:
+        """The new process's id, once it is running. Raises OSError when it cannot be executed."""
+        self._send({"spawn": command._asdict()}, [stdout, stderr])
+        answer = self._receive()
+        if answer.get("errno"):
+            raise OSError(answer["errno"], os.strerror(answer["errno"]), command.program)
+        return int(answer["pid"])
+
+    def signal(self, number: int) -> None:
+        """To the process group of the user's process; SIGKILL to everything it started."""
+        self._send({"signal": number})
+
+    def wait(self, timeout_s: float | None, also: int) -> Exit | None:
+        """The exit, or None after the time or when the descriptor `also` has something to read."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLIN)
+        poller.register(also, select.POLLIN)
+        timeout_ms = None if timeout_s is None else max(0.0, timeout_s * 1000) + 1
+        ready = dict(poller.poll(timeout_ms))
+        return Exit(**self._receive()) if self._channel.fileno() in ready else None
+
+    def _send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        try:
+            send(self._channel, message, descriptors)
+        except OSError as error:
+            raise SupervisorGone from error
+
+    def _receive(self) -> dict[str, Any]:
+        message, _ = receive(self._channel)
+        if message is None:
+            raise SupervisorGone
+        return message
+
+
+def start() -> Supervisor:
+    """Fork the supervisor. Call it before any thread exists."""
+    kernel.adopt_orphans()
+    mine, its = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            Keeper(its).serve()
+        except BaseException:  # noqa: BLE001 - never run on as a second agent
+            os._exit(1)
+    its.close()
+    return Supervisor(mine, pid)
