@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 MEMBERS := shared services/gateway services/builder services/provisioner services/orchestrator \
 	services/datasets worker cli embedded
 PACKAGES := $(wildcard shared/src services/*/src worker/src cli/src embedded/src)
-UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# Compiled at once: the command must answer quickly from its first use, whatever PYTHONDONTWRITEBYTECODE says.
+UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
 .PHONY: help setup setup-dev run test check fmt lint types contracts unit lock docs bench up down clean
 
@@ -29,7 +30,7 @@ $(VENV)/bin/uv: requirements/bootstrap.txt
 $(VENV)/.runtime: $(VENV)/bin/uv requirements/runtime.txt $(MEMBERS:%=%/pyproject.toml)
 	@$(UV_INSTALL) --require-hashes -r requirements/runtime.txt
 	@$(UV_INSTALL) --no-build-isolation --no-deps $(MEMBERS:%=-e %)
-	@$(BIN)/python -m compileall -q $(PACKAGES)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 setup-dev: $(VENV)/.dev
