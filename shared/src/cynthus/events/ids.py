@@ -4,13 +4,16 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_BITS_PER_CHARACTER = 5
-_LENGTH = 26
-_RANDOM_BITS = 80
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_RANDOM_BYTES = 10
+_HIGH_SHIFTS = range(40, -1, -10)
+_LOW_SHIFTS = range(70, -1, -10)
 
 
 def new_id(prefix: str) -> str:
     """A fresh identifier such as `run_01jd...`: 48 bits of milliseconds, 80 random bits."""
-    number = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    shifts = range((_LENGTH - 1) * _BITS_PER_CHARACTER, -1, -_BITS_PER_CHARACTER)
-    return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in shifts)
+    high = time.time_ns() // 1_000_000
+    low = int.from_bytes(secrets.token_bytes(_RANDOM_BYTES))
+    pairs = [_PAIRS[high >> shift & 1023] for shift in _HIGH_SHIFTS]
+    pairs += [_PAIRS[low >> shift & 1023] for shift in _LOW_SHIFTS]
+    return f"{prefix}_{''.join(pairs)}"

@@ -20,10 +20,14 @@ _STATEMENTS_KEPT = 512
 
 
 class Database:
-    """A pool and one listening connection. After an outage it works again by itself."""
+    """A pool and one listening connection. After an outage it works again by itself.
 
-    def __init__(self, url: str, *, max_size: int = 10) -> None:
+    With `shared=False` no other process waits for what this one announces, so it is not told.
+    """
+
+    def __init__(self, url: str, *, max_size: int = 10, shared: bool = True) -> None:
         self.url = url
+        self._shared = shared
         self._pool = Pool(lambda: _connect(url), max_size)
         self._listening = Listening(lambda: _connect(url))
 
@@ -56,14 +60,19 @@ class Database:
         """Wait for `NOTIFY channel` of any process. All channels share one connection."""
         return self._listening.wakeups(channel)
 
-    @property
-    def token(self) -> str:
-        """As the payload of a NOTIFY it says that this process called `hint` itself and needs no echo."""
-        return self._listening.token
-
     def hint(self, channel: str) -> None:
-        """Wake the waiters on `channel` in this process, without a round trip."""
+        """Wake the waiters on `channel` in this process."""
         self._listening.hint(channel)
+
+    def announce(self, channel: str) -> None:
+        """Wake the waiters on `channel`: in this process now, in others within milliseconds.
+
+        For use after a commit; several calls become one NOTIFY.
+        """
+        if self._shared:
+            self._listening.announce(channel)
+        else:
+            self._listening.hint(channel)
 
     async def try_lock(self, name: str, holder: object) -> bool:
         """Whether `holder` is the one in all processes that has the lock `name`; lost with the connection."""
@@ -80,9 +89,9 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(url: str, *, max_size: int = 10) -> AsyncIterator[Database]:
+async def open_database(url: str, *, max_size: int = 10, shared: bool = True) -> AsyncIterator[Database]:
     """A database that is there now: one connection is opened at once. Raises StoreUnavailable."""
-    database = Database(url, max_size=max_size)
+    database = Database(url, max_size=max_size, shared=shared)
     try:
         async with database.connection():
             pass

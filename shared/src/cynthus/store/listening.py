@@ -11,6 +11,7 @@ import asyncpg
 from cynthus.store.outages import CONNECT_OUTAGES
 from cynthus.store.pool import Connect, Connection
 
+_ANNOUNCE_EVERY_S = 0.002
 _PING_EVERY_S = 30.0
 _PING_TIMEOUT_S = 5.0
 _FIRST_PAUSE_S = 0.05
@@ -41,7 +42,9 @@ class Listening:
     """Connects when first needed and again after every loss; waiters are woken at each connect."""
 
     def __init__(self, connect: Connect) -> None:
-        self.token = secrets.token_hex(8)
+        self._token = secrets.token_hex(8)
+        self._announced: set[str] = set()
+        self._announcer: asyncio.Task[None] | None = None
         self._connect = connect
         self._hints: dict[str, set[Hint]] = {}
         self._holders: dict[str, object] = {}
@@ -54,6 +57,17 @@ class Listening:
         """Wake the waiters of this process."""
         for waiter in self._hints.get(channel, ()):
             waiter.set()
+
+    def announce(self, channel: str) -> None:
+        """Wake the waiters of all processes, soon, after what they are to see was committed.
+
+        A NOTIFY inside the transaction itself would make all commits of the server wait for each other.
+        """
+        self._start()
+        self.hint(channel)
+        self._announced.add(channel)
+        if self._announcer is None or self._announcer.done():
+            self._announcer = asyncio.get_running_loop().create_task(self._announce(), name="store-announce")
 
     @asynccontextmanager
     async def wakeups(self, channel: str) -> AsyncIterator[Hint]:
@@ -98,9 +112,22 @@ class Listening:
 
     async def close(self) -> None:
         """Stop listening and let go of all locks."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+        tasks = [task for task in (self._keeper, self._announcer) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _announce(self) -> None:
+        await self._tried.wait()
+        while self._announced:
+            channels = list(self._announced)
+            self._announced.clear()
+            async with self._turn:
+                if self._connection is not None:
+                    query = "SELECT pg_notify(channel, $2) FROM unnest($1::text[]) AS channel"
+                    with suppress(*_FAILURES):
+                        await self._connection.execute(query, channels, self._token)
+            await asyncio.sleep(_ANNOUNCE_EVERY_S)
 
     def _start(self) -> None:
         if self._keeper is None:
@@ -147,5 +174,5 @@ class Listening:
                     await self._connection.add_listener(channel, self._heard)
 
     def _heard(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        if payload != self.token:
+        if payload != self._token:
             self.hint(channel)

@@ -21,8 +21,8 @@ from cynthus.store.ports import (
 )
 from cynthus.store.projections import Projection
 from cynthus.store.recording import Draft, draft
-from cynthus.store.rows import columns, recorded_from
-from cynthus.store.statements import statements
+from cynthus.store.rows import arrays, recorded_from, scalars
+from cynthus.store.statements import MOST_SCALARS, statements
 
 
 class _Refused(Exception):
@@ -57,7 +57,7 @@ class PostgresEventStore:
         except StoreUnavailable:
             recorded = await self._read_back(drafts)
         self._readers.add(recorded)
-        self.database.hint(self.channel)
+        self.database.announce(self.channel)
         return recorded
 
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
@@ -108,18 +108,17 @@ class PostgresEventStore:
             if not await connection.fetch(self.sql.mark, stream, expected, *inbox):
                 raise _Refused
             return []
-        sql = self.sql.append_once if inbox else self.sql.append
-        notify = (self.database.token, self.channel)
-        rows = await connection.fetch(sql, stream, expected, *columns(drafts), *notify, *inbox)
+        few = len(drafts) <= MOST_SCALARS
+        sql = self.sql.add[bool(inbox), len(drafts) if few else None]
+        values = scalars(drafts) if few else arrays(drafts)
+        rows = await connection.fetch(sql, stream, expected, *inbox, *values)
         if not rows:
             raise _Refused
         return [
-            Recorded(
-                (row["transaction_id"], row["position"]),
-                fact.recorded_as(stream, row["version"], row["at"]),
-                fact.decided,
+            Recorded((transaction_id, position), fact.recorded_as(stream, version, at), fact.decided)
+            for version, (fact, (transaction_id, position, at)) in enumerate(
+                zip(drafts, rows, strict=True), expected + 1
             )
-            for fact, row in zip(drafts, rows, strict=True)
         ]
 
     async def _refusal(self, drafts: Sequence[Draft], why: Why) -> Exception:

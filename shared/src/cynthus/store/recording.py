@@ -9,7 +9,7 @@ from cynthus.store.ports import Why
 from cynthus.store.storable import storable_json
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """A fact about to be appended, `data` its JSON; `at` None means that the store's clock decides."""
 
@@ -27,16 +27,16 @@ class Draft:
     def recorded_as(self, stream: str, version: int, at: datetime) -> Envelope:
         """The envelope once the store has given it a version and a time."""
         return Envelope(
-            id=self.id,
-            source=self.source,
-            time=at,
-            event=self.event,
-            stream=stream,
-            sequence=version,
-            actor=self.actor,
-            correlation_id=self.correlation_id,
-            causation_id=self.causation_id,
-            traceparent=self.traceparent,
+            self.id,
+            self.source,
+            at,
+            self.event,
+            stream,
+            version,
+            self.actor,
+            self.correlation_id,
+            self.causation_id,
+            self.traceparent,
         )
 
 

@@ -19,19 +19,28 @@ class UnknownFact(Exception):
     """The history holds a type of fact that this version of the code does not know."""
 
 
-def columns(drafts: Sequence[Draft]) -> tuple[list[Any], ...]:
-    """One array per column, in the order of the append statement."""
+def scalars(drafts: Sequence[Draft]) -> list[Any]:
+    """The columns of one fact after the other, in the order of the append statement."""
+    return [value for fact in drafts for value in _values(fact)]
+
+
+def arrays(drafts: Sequence[Draft]) -> list[tuple[Any, ...]]:
+    """One array per column, in the same order."""
+    return list(zip(*map(_values, drafts), strict=True))
+
+
+def _values(fact: Draft) -> tuple[Any, ...]:
     return (
-        [fact.id for fact in drafts],
-        [fact.event.ce_type() for fact in drafts],
-        [fact.source for fact in drafts],
-        [fact.actor for fact in drafts],
-        [fact.correlation_id for fact in drafts],
-        [fact.causation_id for fact in drafts],
-        [fact.traceparent for fact in drafts],
-        [fact.at for fact in drafts],
-        [fact.decided for fact in drafts],
-        [fact.data for fact in drafts],
+        fact.id,
+        fact.event.ce_type(),
+        fact.source,
+        fact.actor,
+        fact.correlation_id,
+        fact.causation_id,
+        fact.traceparent,
+        fact.at,
+        fact.decided,
+        fact.data,
     )
 
 

@@ -4,29 +4,32 @@ from dataclasses import dataclass
 
 from cynthus.store.rows import FACT_COLUMNS
 
-_HEAD = "head AS (SELECT coalesce(max(version), 0) AS version FROM @.events WHERE stream = $1)"
+MOST_SCALARS = 4
+"""Up to so many facts travel as scalars."""
 
-_ADDED = """added AS (
-    INSERT INTO @.events (stream, version, id, type, source, actor, correlation_id, causation_id,
-                          traceparent, at, decided, data)
-    SELECT $1, $2::int + e.n, e.id, e.type, e.source, e.actor, e.correlation_id, e.causation_id,
-           e.traceparent, coalesce(e.at, clock_timestamp()), e.decided, e.data::jsonb
-    FROM %s, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                    $10::timestamptz[], $11::boolean[], $12::text[]) WITH ORDINALITY AS
-        e(id, type, source, actor, correlation_id, causation_id, traceparent, at, decided, data, n)
-    RETURNING transaction_id, position, version, at)
-SELECT transaction_id, position, version, at, (SELECT pg_notify($14, $13)) FROM added ORDER BY version"""
+_HEAD = "head AS (SELECT coalesce(max(version), 0) AS version FROM @.events WHERE stream = $1)"
 
 _MARK = """
     INSERT INTO @.inbox AS inbox (consumer, event_id, handled_at)
-    SELECT %s, now() FROM head WHERE head.version = $2
+    SELECT $3, $4, now() FROM head WHERE head.version = $2
     ON CONFLICT (consumer, event_id) DO UPDATE SET handled_at = excluded.handled_at
         WHERE inbox.handled_at IS NULL
     RETURNING 1"""
 
-_APPEND = f"WITH {_HEAD}, current AS (SELECT FROM head WHERE version = $2), {_ADDED % 'current'}"
-_APPEND_ONCE = f"WITH {_HEAD}, mark AS ({_MARK % '$15, $16'}), {_ADDED % 'mark'}"
-_MARK_ONLY = f"WITH {_HEAD} {_MARK % '$3, $4'}"
+_CURRENT = "SELECT FROM head WHERE version = $2"
+
+_ADD = """
+WITH @HEAD, gate AS (@GATE), added AS (
+    INSERT INTO @.events (stream, version, id, type, source, actor, correlation_id, causation_id,
+                          traceparent, at, decided, data)
+    SELECT $1, $2::int + e.n, e.id, e.type, e.source, e.actor, e.correlation_id, e.causation_id,
+           e.traceparent, coalesce(e.at, clock_timestamp()), e.decided, e.data::jsonb
+    FROM gate, @ROWS AS
+        e(id, type, source, actor, correlation_id, causation_id, traceparent, at, decided, data, n)
+    RETURNING transaction_id, position, version, at)
+SELECT transaction_id, position, at FROM added ORDER BY version"""
+
+_KINDS = ("text",) * 7 + ("timestamptz", "boolean", "text")
 
 _HANDLED = """
 SELECT EXISTS (SELECT FROM @.inbox WHERE consumer = $1 AND event_id = $2 AND handled_at IS NOT NULL)
@@ -53,12 +56,36 @@ def in_schema(sql: str, schema: str) -> str:
     return sql.replace("@.", f'"{schema}".')
 
 
+def add(schema: str, *, once: bool, rows: int | None) -> str:
+    """Append `rows` facts given as scalars, which is quicker for a few, or (None) as one array a column.
+
+    With `once` the first parameters after stream and version are consumer and message.
+    """
+    first = 5 if once else 3
+    text = _values(first, rows) if rows else _unnested(first)
+    sql = _ADD.replace("@HEAD", _HEAD).replace("@GATE", _MARK if once else _CURRENT).replace("@ROWS", text)
+    return in_schema(sql, schema)
+
+
+def _values(first: int, rows: int) -> str:
+    return "(VALUES " + ", ".join(_row(first + row * len(_KINDS), row + 1) for row in range(rows)) + ")"
+
+
+def _row(first: int, n: int) -> str:
+    values = (f"${first + index}::{kind}" for index, kind in enumerate(_KINDS))
+    return f"({', '.join(values)}, {n})"
+
+
+def _unnested(first: int) -> str:
+    arrays = (f"${first + index}::{kind}[]" for index, kind in enumerate(_KINDS))
+    return f"unnest({', '.join(arrays)}) WITH ORDINALITY"
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """Made once per store, so that asyncpg's statement cache finds them."""
+    """Made once per store, so that asyncpg's statement cache finds them. `add` is by (once, rows)."""
 
-    append: str
-    append_once: str
+    add: dict[tuple[bool, int | None], str]
     mark: str
     handled: str
     by_id: str
@@ -71,9 +98,12 @@ class Statements:
 def statements(schema: str) -> Statements:
     """All statements for `schema`."""
     return Statements(
-        append=in_schema(_APPEND, schema),
-        append_once=in_schema(_APPEND_ONCE, schema),
-        mark=in_schema(_MARK_ONLY, schema),
+        add={
+            (once, rows): add(schema, once=once, rows=rows)
+            for once in (False, True)
+            for rows in (None, *range(1, MOST_SCALARS + 1))
+        },
+        mark=in_schema(f"WITH {_HEAD} {_MARK}", schema),
         handled=in_schema(_HANDLED, schema),
         by_id=in_schema(_BY_ID, schema),
         read=in_schema(_READ, schema),
