@@ -129,7 +129,7 @@ def five_processes(folder: Path, database_url: str, **environment: str) -> Itera
     }
     outside = _outside(folder) | {"CYNTHUS_URL": urls["gateway"], "CYNTHUS_TOKEN": token}
     home = Home(folder, urls["gateway"], token, outside)
-    inside = {**os.environ, **settings}
+    inside = {**_outside(folder), **settings}
     try:
         for name in SERVICES:
             with (folder / f"{name}.log").open("ab") as log:
@@ -167,7 +167,8 @@ def workers_of(folder: Path) -> list[int]:
 
 def _outside(folder: Path) -> dict[str, str]:
     """A user's environment: a home of its own, no settings of the platform."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")}
+    foreign = ("CYNTHUS_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {
         **kept,
         "CI": "true",
