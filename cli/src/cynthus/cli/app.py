@@ -4,6 +4,7 @@ import os
 import sys
 from importlib import import_module
 from itertools import pairwise
+from typing import NoReturn
 
 import click
 
@@ -47,14 +48,21 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("\ninterrupted\n")
-        return exits.INTERRUPTED
+        _leave_at_once("\ninterrupted; nothing was started, and the same command goes on where it was\n")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 (the last resort says where the report is)
         return _fail(_failure(error), arguments)
     return result if isinstance(result, int) else exits.OK
+
+
+def _leave_at_once(words: str) -> NoReturn:
+    """Not through the interpreter's end, which waits for threads in the middle of an upload."""
+    sys.stderr.write(words)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(exits.INTERRUPTED)
 
 
 def _fail(failure: Failure, arguments: list[str]) -> int:

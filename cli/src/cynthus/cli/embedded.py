@@ -30,7 +30,6 @@ class Started:
 
     url: str
     pid: int
-    since: str
     version: str
 
 
@@ -38,7 +37,7 @@ def recorded() -> Started | None:
     """The platform that was started last; it may be gone."""
     try:
         found = json.loads((folders.home() / "platform.json").read_bytes())
-        return Started(found["url"], int(found["pid"]), found["started"], str(found.get("version", "")))
+        return Started(str(found["url"]), int(found["pid"]), str(found.get("version") or ""))
     except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError, KeyError, TypeError):
         return None
 
@@ -62,9 +61,9 @@ def endpoint() -> Endpoint:
 
 
 def listening() -> bool:
-    """Whether somebody accepts connections at the recorded address: quicker to ask than `ready`."""
+    """Whether the recorded platform accepts connections: quicker to ask than `ready`."""
     found = recorded()
-    if found is None:
+    if found is None or not _alive(found.pid):
         return False
     parts = urlsplit(found.url)
     try:
@@ -90,7 +89,7 @@ def ready(url: str) -> bool:
 def start(waiting: Callable[[], None] = lambda: None) -> tuple[Started, bool]:
     """Start the platform unless it runs; (where it is, whether it was started now). Raises Failure."""
     found = recorded()
-    if found is not None and ready(found.url):
+    if found is not None and _alive(found.pid) and ready(found.url):
         return found, False
     _require_installed()
     with _open_log() as log:
@@ -102,11 +101,12 @@ def start(waiting: Callable[[], None] = lambda: None) -> tuple[Started, bool]:
             stderr=log,
             start_new_session=True,
             cwd=folders.home(),
+            env=_environment(),
         )
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         found = recorded()
-        if found is not None and ready(found.url):
+        if found is not None and _alive(found.pid) and ready(found.url):
             return found, found.pid == process.pid
         code = process.poll()
         if code:
@@ -125,6 +125,7 @@ def stop() -> str:
         text=True,
         errors="replace",
         check=False,
+        env=_environment(),
     )
     said = (ended.stdout + ended.stderr).strip()
     if ended.returncode != 0:
@@ -154,6 +155,21 @@ def _open_log() -> BinaryIO:
             fix="export CYNTHUS_HOME=<a folder of yours>, or make this one writable",
             exit_code=exits.UNREACHABLE,
         ) from error
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CYNTHUS_HOME": str(folders.home())}
+
+
+def _alive(pid: int) -> bool:
+    """Guards against another platform that took the port of one that is gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _token() -> str | None:

@@ -46,4 +46,5 @@ class Parsed(click.ParamType[Any]):
         try:
             return self._parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            fix = getattr(error, "fix", None)
+            self.fail(f"{error}; {fix}" if fix else str(error), param, ctx)

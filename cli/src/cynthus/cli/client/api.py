@@ -29,15 +29,12 @@ class Api:
         """Idempotent by name."""
         self.connection.request("POST", "/v1/projects", body={"name": name})
 
-    def register_source(self, project: str, snapshot: str) -> bool:
-        """Make a snapshot the project's newest source; False when there is no such project."""
-        answer = self.connection.request(
-            "POST",
-            f"/v1/projects/{_quoted(project)}/snapshots",
-            body={"snapshot": snapshot},
-            accept=_NOT_THERE,
-        )
-        return answer.status not in _NOT_THERE
+    def register_source(self, project: str, snapshot: str) -> None:
+        """Make a snapshot the project's newest source; the project is made when there is none."""
+        path, body = f"/v1/projects/{_quoted(project)}/snapshots", {"snapshot": snapshot}
+        if self.connection.request("POST", path, body=body, accept=_NOT_THERE).status in _NOT_THERE:
+            self.create_project(project)
+            self.connection.request("POST", path, body=body)
 
     def submit(self, project: str, submission: Mapping[str, Any], *, key: str) -> Run:
         """Ask for a run; the same key and submission give the same run."""

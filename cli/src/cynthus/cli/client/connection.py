@@ -1,4 +1,4 @@
-"""HTTP/1.1 to one platform: kept-alive connections, one per thread, and safe repetition."""
+"""HTTP/1.1 to one platform: kept-alive connections that threads share, and safe repetition."""
 
 import http.client
 import json
@@ -64,7 +64,8 @@ class Connection:
         self._locate = locate
         self._timeout_s = timeout_s
         self._patience = patience or Patience()
-        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._idle: list[_Held] = []
 
     def request(
         self,
@@ -80,7 +81,7 @@ class Connection:
         """An answer of 2xx, or of a status in `accept`. Raises Refused, Unreachable."""
         sent = _headers(method, body, headers)
         target = path if not query else f"{path}?{urlencode(query)}"
-        return self._tried(_Call(method, target, body, sent, accept), _whole, patience or self._patience)
+        return self._tried(_Call(method, target, body, sent, accept), self._whole, patience or self._patience)
 
     @contextmanager
     def stream(
@@ -88,44 +89,40 @@ class Connection:
     ) -> Iterator[http.client.HTTPResponse]:
         """A GET whose body the caller reads as it comes."""
         call = _Call("GET", path, None, headers or {}, accept)
-        response = self._tried(call, lambda response: response, self._patience)
+        held, response = self._tried(call, lambda held, response: (held, response), self._patience)
         try:
             yield response
         except _CUT as error:
             raise unreachable(self._locate().url, error) from error
         finally:
-            if not response.isclosed():
-                self.close()
+            self._give_back(held) if response.isclosed() else held.close()
 
     def endpoint(self) -> Endpoint:
         """Where the platform is now."""
         return self._locate()
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        held: _Held | None = getattr(self._mine, "held", None)
-        self._mine.held = None
-        if held is not None:
+        """Close what is kept open."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for held in idle:
             held.close()
 
     def _tried(
-        self, call: "_Call", take: Callable[[http.client.HTTPResponse], _Taken], patience: Patience
+        self, call: "_Call", take: Callable[["_Held", http.client.HTTPResponse], _Taken], patience: Patience
     ) -> _Taken:
         deadline, pause = patience.clock() + patience.total_s, _FIRST_PAUSE_S
         while True:
             wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 (jitter)
             try:
-                response = self._once(call)
-                if _accepted(response, call):
-                    return take(response)
-                failure: Failure = refusal(response.status, response.read())
-                wait = _retry_after(response) or wait
+                held, response = self._once(call)
+                if response.status < 300 or response.status in call.accept:  # noqa: PLR2004
+                    return _closing(held, take, response)
+                answer = _closing(held, self._whole, response)
+                failure: Failure = refusal(answer.status, answer.body)
+                wait = _retry_after(answer) or wait
             except _CUT as error:
-                self.close()
                 failure = unreachable(self._locate().url, error)
-            except BaseException:
-                self.close()  # a call given up half-way: what is left on the connection is not for the next
-                raise
             if patience.clock() + wait > deadline or not _worth_repeating(failure):
                 raise failure
             if patience.lost is not None:
@@ -133,24 +130,33 @@ class Connection:
             patience.pause(wait)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    def _once(self, call: "_Call") -> http.client.HTTPResponse:
+    def _once(self, call: "_Call") -> tuple["_Held", http.client.HTTPResponse]:
         endpoint = self._locate()
-        held = self._held(endpoint)
-        if held.fresh:
-            return held.exchange(endpoint, call)
-        try:
-            return held.exchange(endpoint, call)
-        except _CUT:
-            # A kept connection that the other side closed meanwhile: not a fault, so no pause.
-            self.close()
-            return self._held(endpoint).exchange(endpoint, call)
+        while (held := self._borrow(endpoint)) is not None:
+            try:
+                return held, held.exchange(endpoint, call)
+            except _CUT:
+                continue  # a kept connection that the other side closed meanwhile: not a fault, so no pause
+        held = _Held(endpoint.url, self._timeout_s)
+        return held, held.exchange(endpoint, call)
 
-    def _held(self, endpoint: Endpoint) -> "_Held":
-        held: _Held | None = getattr(self._mine, "held", None)
-        if held is None or held.url != endpoint.url:
-            held = _Held(endpoint.url, self._timeout_s)
-            self._mine.held = held
-        return held
+    def _whole(self, held: "_Held", response: http.client.HTTPResponse) -> Answer:
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        answer = Answer(response.status, headers, response.read())
+        self._give_back(held)
+        return answer
+
+    def _borrow(self, endpoint: Endpoint) -> "_Held | None":
+        with self._lock:
+            held = self._idle.pop() if self._idle else None
+        if held is None or held.url == endpoint.url:
+            return held
+        held.close()
+        return None
+
+    def _give_back(self, held: "_Held") -> None:
+        with self._lock:
+            self._idle.append(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +175,23 @@ class _Held:
         parts = urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.url = url
-        self.fresh = True
         self._prefix = parts.path.rstrip("/")
         self._http = kind(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def exchange(self, endpoint: Endpoint, call: _Call) -> http.client.HTTPResponse:
-        """Send the call and read the answer's head."""
+        """Send the call and read the answer's head; a call given up half-way closes the connection."""
         headers = {"User-Agent": f"cynthus/{VERSION}", "Accept": "application/json", **call.headers}
         if endpoint.token:
             headers["Authorization"] = f"Bearer {endpoint.token}"
         if isinstance(call.body, Pieces):
             headers["Content-Length"] = str(call.body.length)
         data = call.body.read() if isinstance(call.body, Pieces) else _encoded(call.body)
-        self._http.request(call.method, f"{self._prefix}{call.target}", body=data, headers=headers)
-        response = self._http.getresponse()
-        self.fresh = False
-        return response
+        try:
+            self._http.request(call.method, f"{self._prefix}{call.target}", body=data, headers=headers)
+            return self._http.getresponse()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -204,21 +211,24 @@ def _encoded(body: Any) -> bytes | None:
     return body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
 
 
-def _whole(response: http.client.HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read())
-
-
-def _accepted(response: http.client.HTTPResponse, call: _Call) -> bool:
-    return response.status < 300 or response.status in call.accept  # noqa: PLR2004
+def _closing(
+    held: _Held,
+    take: Callable[[_Held, http.client.HTTPResponse], _Taken],
+    response: http.client.HTTPResponse,
+) -> _Taken:
+    try:
+        return take(held, response)
+    except BaseException:
+        held.close()
+        raise
 
 
 def _worth_repeating(failure: Failure) -> bool:
     return isinstance(failure, Unreachable) or failure.exit_code == exits.LIMITED
 
 
-def _retry_after(response: http.client.HTTPResponse) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     try:
-        return float(response.getheader("Retry-After") or "")
+        return float(answer.headers.get("retry-after", ""))
     except ValueError:
         return None

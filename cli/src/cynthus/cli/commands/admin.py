@@ -8,7 +8,7 @@ from cynthus.cli import options
 from cynthus.cli.session import Session
 from cynthus.cli.table import columns
 
-_HEAD = ("SERVICE", "EVENT", "TYPE", "ATTEMPTS", "PARKED", "ERROR")
+_HEAD = ("SERVICE", "EVENT", "TYPE", "ATTEMPTS", "PARKED", "REASON")
 
 
 @click.group()
@@ -64,12 +64,12 @@ def replay(session: Session, *, service: str, event_id: str) -> None:
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    error = str(one.get("error") or "").splitlines()
+    reason = str(one.get("reason") or "").splitlines()
     return (
         str(one.get("service") or ""),
-        str(one.get("event_id") or ""),
+        str(one.get("id") or ""),
         str(one.get("type") or ""),
         str(one.get("attempts") or ""),
         str(one.get("parked_at") or ""),
-        error[-1] if error else "",
+        reason[-1] if reason else "",
     )

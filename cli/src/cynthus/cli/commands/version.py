@@ -17,7 +17,7 @@ def version(session: Session) -> None:
     """Versions of the command, of Python, and of the platform when it answers."""
     found: dict[str, Any] = {"cynthus": VERSION, "python": platform.python_version()}
     try:
-        found["platform"] = session.api("never").status().get("version")
+        found["platform"] = _of_platform(session.api("never").status())
     except Failure:
         found["platform"] = None
     if session.json:
@@ -26,3 +26,7 @@ def version(session: Session) -> None:
         session.print(
             f"cynthus {VERSION}  Python {found['python']}  platform {found['platform'] or 'not running'}"
         )
+
+
+def _of_platform(status: dict[str, Any]) -> Any:
+    return (status.get("services") or {}).get("gateway", {}).get("version")

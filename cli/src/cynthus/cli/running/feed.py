@@ -9,11 +9,13 @@ from cynthus.cli.client.api import Api
 from cynthus.cli.client.connection import Patience
 from cynthus.cli.client.resources import LogChunk
 from cynthus.cli.failure import Failure
+from cynthus.cli.running.happenings import kind_of
 
 _WAIT_S = 20
 _PATIENCE_S = 300.0
 _LOST_AFTER = 6
 _AHEAD = 256
+_FIRST_OUTPUT_AFTER = "attempt.started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Feed:
         self._run_id = run_id
         self._items: queue.Queue[Item] = queue.Queue(_AHEAD)
         self._running = 2
+        self._begun = threading.Event()
         for work in (self._logs, self._events):
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
@@ -82,8 +85,11 @@ class Feed:
             self._items.put(Over(Failure(code="unexpected", what=f"{type(error).__name__}: {error}")))
         else:
             self._items.put(Over())
+        finally:
+            self._begun.set()
 
     def _logs(self) -> None:
+        self._begun.wait()  # nothing can have been written before, and progress is told in order
         cursor: str | None = None
         over = False
         while not over:
@@ -99,6 +105,8 @@ class Feed:
             for event in page["events"]:
                 self._items.put(Happened(event))
                 after = max(after, int(event["version"]))
+                if kind_of(event) == _FIRST_OUTPUT_AFTER:
+                    self._begun.set()
             over = page["over"]
 
     def _patience(self) -> Patience:

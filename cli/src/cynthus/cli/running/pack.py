@@ -8,7 +8,7 @@ from pathlib import Path
 from cynthus.cli.running.data import Data
 from cynthus.cli.source.hash_cache import HashCache
 from cynthus.cli.source.hashing import Hashing, hash_files
-from cynthus.cli.source.scanning import scan_data, scan_project
+from cynthus.cli.source.scanning import SENT_BY_ITSELF, scan_data, scan_project
 from cynthus.cli.source.snapshot import Snapshot, take
 from cynthus.cli.source.tree import Found, Scan
 from cynthus.snapshots.manifest import Entry, digest, encode
@@ -38,7 +38,7 @@ def scan(root: Path, patterns: Sequence[str], data: Sequence[Data], *, outputs: 
     """Look at everything; read nothing. Data inside the project is not source. Raises Failure."""
     left_out = [(outputs, "built in: where outputs are fetched to")]
     left_out += [
-        (one.path.relative_to(root).as_posix(), "data: sent by itself")
+        (one.path.relative_to(root).as_posix(), SENT_BY_ITSELF)
         for one in data
         if not one.one_file and one.path.is_relative_to(root)
     ]

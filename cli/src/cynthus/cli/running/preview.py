@@ -54,7 +54,7 @@ def rows(view: Preview, where: str, *, full: bool = False) -> Iterator[tuple[str
     """(label, text) of the plan; an empty label continues the row above."""
     yield from _joined(describe(view.plan))
     for data, found in view.scanned.data:
-        size = f"{len(found.files)} files {units.size(found.size)}"
+        size = f"{found.count} {units.size(found.size)}"
         yield "data", f"{data.source} {size} -> ./{data.mount} (read-only)"
     for data in view.data:
         if data.one_file:

@@ -46,7 +46,7 @@ def deliver(api: Api, view: Preview, reporter: Reporter) -> tuple[Packed, Sent]:
             reporter.warn(f"{changed} changed while it was sent; packing again")
             scanned = scan(view.place.root, view.settings.ignore, view.data)
             continue
-        _register(api, view.project, packed.source.digest)
+        api.register_source(view.project, packed.source.digest)
         return packed, sent
     raise Failure(
         code="file_changing",
@@ -66,7 +66,8 @@ def _pack(view: Preview, scanned: Any, reporter: Reporter) -> Packed:
         state=state,
         tick=lambda: reporter.doing("packing", lambda: f"{state.files} files, {units.size(state.bytes)}"),
     )
-    size = f"{units.size(packed.source.size)}, {packed.source.files} files"
+    count = "1 file" if packed.source.files == 1 else f"{packed.source.files} files"
+    size = f"{units.size(packed.source.size)}, {count}"
     reporter.done("packed", f"{size} (.gitignore + .cynthusignore honoured)", time.monotonic() - began)
     return packed
 
@@ -79,15 +80,13 @@ def _upload(api: Api, packed: Packed, reporter: Reporter) -> Sent:
         progress=progress,
         tick=lambda: reporter.doing("uploading", progress.text),
     )
-    said = f"{units.size(sent.bytes)} in {sent.blobs} blobs" if sent.blobs else "nothing to upload"
+    said = (
+        f"{units.size(sent.bytes)} in {sent.blobs} blob{'' if sent.blobs == 1 else 's'}"
+        if sent.blobs
+        else "nothing to upload"
+    )
     reporter.done("uploaded", said, time.monotonic() - began)
     return sent
-
-
-def _register(api: Api, project: str, snapshot: str) -> None:
-    if not api.register_source(project, snapshot):
-        api.create_project(project)
-        api.register_source(project, snapshot)
 
 
 def _body(view: Preview, packed: Packed, values: dict[str, str]) -> dict[str, Any]:

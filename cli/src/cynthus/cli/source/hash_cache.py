@@ -62,7 +62,7 @@ class HashCache:
 
     def _load(self) -> None:
         try:
-            head, _, rest = self._path.read_text(encoding="utf-8").partition("\n")
+            head, _, rest = self._path.read_bytes().decode().partition("\n")
         except (OSError, UnicodeDecodeError):
             return
         if head != _HEAD:

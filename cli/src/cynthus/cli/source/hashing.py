@@ -4,7 +4,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from cynthus.snapshots.manifest import CHUNK_BYTES, Entry
 _PIECE = 1024 * 1024
 _TRIES = 3
 _BATCH = 256
-_PAUSE_S = 0.05
+_BATCH_BYTES = 16 * 1024 * 1024
+_TICK_S = 0.1
+_Hashed = tuple[Found, tuple[str, ...], int]
 
 
 class FileChanged(Exception):
@@ -66,28 +67,37 @@ def hash_files(
 def _hash_unknown(
     root: Path, files: list[Found], cache: HashCache, state: Hashing, tick: Callable[[], None]
 ) -> list[Entry]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "hash") as pool:
-
-        def work(batch: list[Found]) -> list[tuple[Found, tuple[str, ...], int]]:
-            return [done for file in batch if (done := _settled(root, file, state)) is not None]
-
-        running = [pool.submit(work, batch) for batch in _batches(files)]
-        entries: list[Entry] = []
-        try:
-            for future in running:
-                while not future.done():
-                    tick()
-                    time.sleep(_PAUSE_S)
-                for file, chunks, at in future.result():
-                    cache.put(file, chunks, at)
-                    entries.append(_entry(file, chunks))
-                tick()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    entries: list[Entry] = []
+    for batch in _hashed(root, list(_batches(files)), state, tick):
+        for file, chunks, at in batch:
+            cache.put(file, chunks, at)
+            entries.append(_entry(file, chunks))
     return entries
 
 
-def _settled(root: Path, file: Found, state: Hashing) -> tuple[Found, tuple[str, ...], int] | None:
+def _hashed(
+    root: Path, batches: list[list[Found]], state: Hashing, tick: Callable[[], None]
+) -> Iterator[list[_Hashed]]:
+    def work(batch: list[Found]) -> list[_Hashed]:
+        return [done for file in batch if (done := _settled(root, file, state)) is not None]
+
+    if len(batches) == 1:
+        yield work(batches[0])
+        return
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "hash")
+    try:
+        for future in [pool.submit(work, batch) for batch in batches]:
+            while wait([future], timeout=_TICK_S).not_done:
+                tick()
+            yield future.result()
+            tick()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _settled(root: Path, file: Found, state: Hashing) -> _Hashed | None:
     """Hash a file as it now is; again when it changes meanwhile."""
     for _ in range(_TRIES):
         try:
@@ -108,7 +118,7 @@ def _settled(root: Path, file: Found, state: Hashing) -> tuple[Found, tuple[str,
     )
 
 
-def hash_file(root: Path, path: str) -> tuple[Found, tuple[str, ...], int]:
+def hash_file(root: Path, path: str) -> _Hashed:
     """A file as it is, its chunks' digests, and when (ns). Raises FileChanged, OSError."""
     descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -143,7 +153,7 @@ def _batches(files: list[Found]) -> Iterator[list[Found]]:
     for file in files:
         batch.append(file)
         weight += file.size
-        if len(batch) == _BATCH or weight > CHUNK_BYTES:
+        if len(batch) == _BATCH or weight > _BATCH_BYTES:
             yield batch
             batch, weight = [], 0
     if batch:

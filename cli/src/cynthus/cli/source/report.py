@@ -13,7 +13,7 @@ _BRIEF, _FULL = 3, 10
 
 def sent(scan: Scan) -> str:
     """Such as `3.1 MB, 41 files`."""
-    return f"{units.size(scan.size)}, {len(scan.files)} file{'' if len(scan.files) == 1 else 's'}"
+    return f"{units.size(scan.size)}, {scan.count}"
 
 
 def rows(scan: Scan, *, full: bool = False) -> Iterator[tuple[str, str]]:

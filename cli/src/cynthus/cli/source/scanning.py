@@ -15,6 +15,9 @@ from cynthus.cli.source.tree import Found, Scan
 LONGEST_PATH_BYTES = 2048
 """Longer ones could not be laid out in a run's folder on every machine (the system's limit is 4096)."""
 
+SENT_BY_ITSELF = "data: sent by itself"
+"""Why a folder of data is no source; it is told elsewhere, so it is not listed among what is ignored."""
+
 _EXAMPLES = 5
 _RULE_FILES = (".cynthusignore", ".gitignore")
 
@@ -71,6 +74,8 @@ class _Walk:
             path = f"{folder}/{entry.name}" if folder else entry.name
             is_folder = entry.is_dir(follow_symlinks=False)
             why = self._why_not(path, entry, rules, is_folder=is_folder)
+            if why == SENT_BY_ITSELF:
+                continue
             if why is not None:
                 self._scan.ignored.add(f"{path}/" if is_folder else path, why)
                 continue

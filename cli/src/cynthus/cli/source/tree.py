@@ -57,6 +57,11 @@ class Scan:
         """Bytes in all files."""
         return sum(file.size for file in self.files)
 
+    @property
+    def count(self) -> str:
+        """Such as `1 file` or `214 files`."""
+        return f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
+
     def paths(self) -> list[str]:
         """Every file, sorted."""
         return sorted(file.path for file in self.files)

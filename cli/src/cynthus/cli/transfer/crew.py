@@ -1,8 +1,7 @@
 """Threads that carry pieces; the caller's thread stays free to draw and to be interrupted."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 _Task = TypeVar("_Task")
@@ -15,6 +14,12 @@ def carry(
 ) -> None:
     """Do every task, few at a time so that memory stays bounded; the first error ends it all."""
     queue = iter(tasks)
+    first = next(queue, None)
+    if first is None:
+        return
+    from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+    queue = chain([first], queue)
     pool = ThreadPoolExecutor(threads, "transfer")
     try:
         running: set[Future[None]] = {pool.submit(work, task) for task in islice(queue, threads * _AHEAD)}
