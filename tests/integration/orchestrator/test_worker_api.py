@@ -8,7 +8,7 @@ from cynthus.events import Cause as WhyLost
 from cynthus.events import RunCancelRequested, VMDeleted, VMLost
 from cynthus.snapshots.manifest import Entry
 from tests.integration.orchestrator.scenes import built, pinned, ready, request, running, starting
-from tests.integration.orchestrator.stage import OWNER
+from tests.integration.orchestrator.stage import OWNER, SETTINGS, open_stage
 
 HEX = "0" * 64
 
@@ -78,6 +78,16 @@ async def test_a_machine_that_was_deleted_is_told_to_leave(stage):
     assert (await stage.next_order()).status_code == 204
     await stage.hear(VMDeleted(run_id=worker.run_id, machine="m1"), source="provisioner")
     assert (await stage.next_order()).status_code == 410
+
+
+async def test_a_machine_that_nobody_planned_for_is_told_to_leave_in_time(database_url):
+    async with open_stage(database_url, SETTINGS.model_copy(update={"machine_idle_s": 0.2})) as stage:
+        answers = [(await stage.next_order("stranger")).status_code]
+        async with asyncio.timeout(10):
+            while answers[-1] == 204:
+                answers.append((await stage.next_order("stranger", wait_s=0.05)).status_code)
+    assert answers[0] == 204
+    assert answers[-1] == 410
 
 
 async def test_a_token_is_for_one_machine_and_one_attempt(stage):

@@ -14,28 +14,33 @@ from cynthus.store.storable import storable_json
 _LEASED = frozenset({State.STARTING, State.RUNNING, State.TERMINATING, State.UPLOADING})
 
 _LOAD = "SELECT document FROM orchestrator.runs WHERE id = $1"
-_SAVE = """
-    WITH run AS (
+_RUN = """
+    run AS (
         INSERT INTO orchestrator.runs
             (id, owner, project, name, state, created_at, labels, deadline_at, version, document)
         VALUES ($1, $2, $3, $4, $5, $6, $9::text::jsonb -> 'labels', $7, $8, $9::text::jsonb)
         ON CONFLICT (id) DO UPDATE SET
             owner = excluded.owner, project = excluded.project, name = excluded.name,
             state = excluded.state, created_at = excluded.created_at, labels = excluded.labels,
-            deadline_at = excluded.deadline_at, version = excluded.version, document = excluded.document)
+            deadline_at = excluded.deadline_at, version = excluded.version, document = excluded.document)"""
+_LEASE = """
+    closed AS (
+        DELETE FROM orchestrator.leases WHERE run_id = $1 AND epoch IS DISTINCT FROM $14::int),
+    leased AS (
+        INSERT INTO orchestrator.leases AS lease (run_id, epoch, machine, stop, expires_at)
+        SELECT $1, $14::int, $15::text, $16::text, now() + make_interval(secs => $17)
+        WHERE $14::int IS NOT NULL
+        ON CONFLICT (run_id, epoch) DO UPDATE SET
+            stop = excluded.stop,
+            expires_at = CASE WHEN $18::bool THEN excluded.expires_at ELSE lease.expires_at END)"""
+_ATTEMPTS = """
     INSERT INTO orchestrator.attempts (run_id, epoch, machine, state, gone)
     SELECT $1, a.epoch, a.machine, a.state, a.gone
     FROM unnest($10::int[], $11::text[], $12::text[], $13::bool[]) AS a(epoch, machine, state, gone)
     ON CONFLICT (run_id, epoch) DO UPDATE SET
         machine = excluded.machine, state = excluded.state, gone = excluded.gone"""
-_LEASE = """
-    WITH closed AS (
-        DELETE FROM orchestrator.leases WHERE run_id = $1 AND epoch IS DISTINCT FROM $2::int)
-    INSERT INTO orchestrator.leases AS lease (run_id, epoch, machine, expires_at, stop)
-    SELECT $1, $2::int, $3::text, now() + make_interval(secs => $5), $4::text WHERE $2::int IS NOT NULL
-    ON CONFLICT (run_id, epoch) DO UPDATE SET
-        stop = excluded.stop,
-        expires_at = CASE WHEN $6::bool THEN excluded.expires_at ELSE lease.expires_at END"""
+_SAVE = f"WITH {_RUN} {_ATTEMPTS}"
+_SAVE_WITH_LEASE = f"WITH {_RUN}, {_LEASE} {_ATTEMPTS}"
 
 
 class RunTables:
@@ -61,9 +66,11 @@ class RunTables:
         after = before
         for fact in history:
             after = evolve(after, fact.envelope.event, fact.envelope.time)
-        await connection.execute(_SAVE, *self._row(after, before))
-        if _lease(before) != _lease(after):
-            await self._save_lease(connection, after)
+        row = self._row(after, before)
+        if _lease(before) == _lease(after):
+            await connection.execute(_SAVE, *row)
+        else:
+            await connection.execute(_SAVE_WITH_LEASE, *row, *self._lease_row(after))
 
     async def _before(self, connection: Connection, run_id: str, version: int) -> Run:
         if version == 0:
@@ -91,10 +98,9 @@ class RunTables:
             [attempt.gone for attempt in changed],
         )
 
-    async def _save_lease(self, connection: Connection, run: Run) -> None:
+    def _lease_row(self, run: Run) -> tuple[object, ...]:
         epoch, machine, stop, started = _lease(run) or (None, None, None, False)
-        length_s = self._lease_s if started else self._limits.starting_s
-        await connection.execute(_LEASE, run.id, epoch, machine, stop, length_s, started)
+        return epoch, machine, stop, self._lease_s if started else self._limits.starting_s, started
 
 
 def _attempt(run: Run, epoch: int) -> tuple[str | None, str, bool] | None:
