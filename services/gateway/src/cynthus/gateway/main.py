@@ -14,6 +14,7 @@ from cynthus.snapshots.frames import FramesInvalid
 from cynthus.snapshots.manifest import ManifestInvalid
 from cynthus.store.ports import StoreUnavailable
 from cynthus.web.problems import Answer, install
+from cynthus.web.too_large import TooLargeAsProblem
 
 _UPLOAD = "Upload it: `PUT /v1/snapshots/{digest}`."
 
@@ -50,6 +51,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     install(app, ANSWERS)
+    app.add_middleware(TooLargeAsProblem)
     app.add_exception_handler(problems.BlobsAbsent, blobs_absent)
     app.add_exception_handler(problems.HistoryRefused, history_refused)
     for away in (problems.HistoryUnavailable, StoreUnavailable):

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobExists, BlobMissing, BlobStat
-from cynthus.gateway.api.digests import require_hex
 from cynthus.gateway.api.parts import Asked, UserOrWorker
 from cynthus.gateway.api.ranges import parse_range
+from cynthus.gateway.api.references import require_hex
 from cynthus.gateway.api.resources import MissingBlobs, StoredBlobs
 from cynthus.snapshots import frames
 from cynthus.snapshots.manifest import CHUNK_BYTES

@@ -1,6 +1,6 @@
 """Pages of lists."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Annotated
 
 from fastapi import Query
@@ -19,7 +19,7 @@ def encode_token(position: str) -> str:
 def decode_token(token: str | None) -> str:
     """The position of a token, empty for none. Raises Refused (422)."""
     try:
-        position = urlsafe_b64decode(token or "").decode()
+        position = b64decode(token or "", altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise _invalid() from error
     if "\0" in position:

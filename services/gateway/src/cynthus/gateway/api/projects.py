@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cynthus.gateway.api.paging import PageSize, PageToken, decode_token, encode_token
 from cynthus.gateway.api.parts import User
+from cynthus.gateway.api.references import require_name
 from cynthus.gateway.api.resources import ProjectPage, ProjectResource, SnapshotResource
 from cynthus.gateway.api.submission import MAX_BODY_BYTES, Digest, Name
 from cynthus.gateway.domain.resources import timestamp
@@ -51,14 +52,14 @@ async def list_projects(asked: User, page_size: PageSize = 50, page_token: PageT
 @router.get("/{project}")
 async def show_project(asked: User, project: str) -> ProjectResource:
     """One project."""
-    return _resource(await asked.parts.projects.find(asked.owner, project))
+    return _resource(await asked.parts.projects.find(asked.owner, require_name(project)))
 
 
 @router.post("/{project}/snapshots", status_code=201, responses={200: {"model": SnapshotResource}})
 async def upload_source(asked: User, project: str, body: NewSource, response: Response) -> SnapshotResource:
     """Make a complete snapshot the project's newest source; 200 if it was one before."""
     parts = asked.parts
-    found = await parts.projects.find(asked.owner, project)
+    found = await parts.projects.find(asked.owner, require_name(project))
     size = await parts.snapshots.require(asked.owner, body.snapshot)
     new = await parts.upload(found, body.snapshot, size, actor=asked.caller.actor)
     await parts.projects.set_snapshot(found, body.snapshot)

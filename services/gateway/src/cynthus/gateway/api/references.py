@@ -1,11 +1,12 @@
-"""Digests in paths: what is none cannot be there."""
+"""Digests and names in paths: what is none cannot be there."""
 
 import re
 
 from cynthus.blobs.ports import BlobMissing
-from cynthus.gateway.domain.problems import SnapshotMissing
+from cynthus.gateway.domain.problems import ProjectMissing, SnapshotMissing
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-z0-9-]{1,63}")
 
 
 def require_hex(digest: str) -> str:
@@ -20,3 +21,10 @@ def require_snapshot(digest: str) -> str:
     if not _HEX.fullmatch(digest.removeprefix("sha256:")) or not digest.startswith("sha256:"):
         raise SnapshotMissing("there is no such snapshot: a digest is sha256: and 64 hex digits")
     return digest
+
+
+def require_name(project: str) -> str:
+    """A name that a project may have. Raises ProjectMissing."""
+    if not _NAME.fullmatch(project):
+        raise ProjectMissing("there is no such project")
+    return project

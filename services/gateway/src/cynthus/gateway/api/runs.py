@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from cynthus.gateway.api.answers import json_response
 from cynthus.gateway.api.paging import PageSize, PageToken
 from cynthus.gateway.api.parts import Asked, User
+from cynthus.gateway.api.references import require_name
 from cynthus.gateway.api.resources import RunOutputs, RunPage, RunResource
 from cynthus.gateway.api.submission import MAX_BODY_BYTES, RunSubmission
 from cynthus.gateway.domain.problems import RunIsOver
@@ -30,7 +31,7 @@ async def submit_run(
     asked: User, project: str, body: RunSubmission, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Accept a run."""
-    await asked.parts.projects.require(asked.owner, project)
+    await asked.parts.projects.require(asked.owner, require_name(project))
     for snapshot in (body.snapshot, *(item.snapshot for item in body.data if item.snapshot)):
         await asked.parts.snapshots.require(asked.owner, snapshot)
     command = SubmitRun(

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from cynthus.blobs import keys
-from cynthus.gateway.api.digests import require_snapshot
 from cynthus.gateway.api.parts import UserOrWorker
+from cynthus.gateway.api.references import require_snapshot
 from cynthus.gateway.domain.problems import SnapshotMissing
 
 router = APIRouter(prefix="/v1/snapshots", tags=["content"])
