@@ -68,7 +68,7 @@ async def appends(url: str) -> Table:
                 await bare.execute(f"ALTER SYSTEM SET synchronous_commit = {commit}")
                 await bare.execute("SELECT pg_reload_conf()")
                 while await bare.fetchval("SHOW synchronous_commit") != commit:
-                    await asyncio.sleep(0.01)
+                    await bare.execute("SELECT pg_sleep(0.01)")
                 candidates = {"bare": _bare(bare, batch), "store": _store(store, batch)}
                 samples = await _alternate(candidates)
             found = divide(median(samples["store"]), median(samples["bare"]))

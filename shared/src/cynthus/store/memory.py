@@ -49,7 +49,7 @@ class MemoryEventStore:
         recorded = [
             Recorded(
                 (self._transactions, len(self._facts) + n),
-                fact.recorded_as(stream, expected + n, fact.at or now),
+                fact.recorded_as(stream, expected + n, now),
                 fact.decided,
             )
             for n, fact in enumerate(drafts, 1)

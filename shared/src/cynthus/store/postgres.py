@@ -111,14 +111,13 @@ class PostgresEventStore:
         few = len(drafts) <= MOST_SCALARS
         sql = self.sql.add[bool(inbox), len(drafts) if few else None]
         values = scalars(drafts) if few else arrays(drafts)
-        rows = await connection.fetch(sql, stream, expected, *inbox, *values)
-        if not rows:
+        row = await connection.fetchrow(sql, stream, expected, *inbox, *values)
+        if row is None:
             raise _Refused
+        transaction_id, now, positions = row
         return [
-            Recorded((transaction_id, position), fact.recorded_as(stream, version, at), fact.decided)
-            for version, (fact, (transaction_id, position, at)) in enumerate(
-                zip(drafts, rows, strict=True), expected + 1
-            )
+            Recorded((transaction_id, position), fact.recorded_as(stream, version, now), fact.decided)
+            for version, (fact, position) in enumerate(zip(drafts, positions, strict=True), expected + 1)
         ]
 
     async def _refusal(self, drafts: Sequence[Draft], why: Why) -> Exception:

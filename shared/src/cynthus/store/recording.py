@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cynthus.events import Envelope, Event, new_id
+from cynthus.events.ids import new_ids
 from cynthus.store.ports import Why
 from cynthus.store.storable import storable_json
 
@@ -24,12 +25,12 @@ class Draft:
     at: datetime | None
     decided: bool
 
-    def recorded_as(self, stream: str, version: int, at: datetime) -> Envelope:
+    def recorded_as(self, stream: str, version: int, now: datetime) -> Envelope:
         """The envelope once the store has given it a version and a time."""
         return Envelope(
             self.id,
             self.source,
-            at,
+            self.at or now,
             self.event,
             stream,
             version,
@@ -43,28 +44,33 @@ class Draft:
 def draft(events: Sequence[Event], why: Why, source: str) -> list[Draft]:
     """Give each event its identity; the one that is the cause itself keeps the cause's."""
     cause = why.cause
-    taken = next((index for index, event in enumerate(events) if cause and event == cause.event), None)
-    return [
-        _taken_over(cause) if cause is not None and index == taken else _decided(event, why, source)
-        for index, event in enumerate(events)
-    ]
-
-
-def _decided(event: Event, why: Why, source: str) -> Draft:
-    cause = why.cause
-    stored, data = _storable(event)
-    return Draft(
-        id=new_id("evt"),
-        source=source,
-        event=stored,
-        data=data,
-        actor=why.actor,
-        correlation_id=event.subject.rpartition("/")[2],
-        causation_id=cause.id if cause else None,
-        traceparent=why.traceparent or (cause.traceparent if cause else None),
-        at=None,
-        decided=True,
-    )
+    ids = [new_id("evt")] if len(events) == 1 else new_ids("evt", len(events))
+    causation_id = cause.id if cause else None
+    traceparent = why.traceparent or (cause.traceparent if cause else None)
+    drafts = []
+    untaken = cause
+    for event_id, event in zip(ids, events, strict=True):
+        if untaken is not None and event == untaken.event:
+            drafts.append(_taken_over(untaken))
+            untaken = None
+            continue
+        stored, data = _storable(event)
+        correlation_id = event.subject.rpartition("/")[2]
+        drafts.append(
+            Draft(
+                event_id,
+                source,
+                stored,
+                data,
+                why.actor,
+                correlation_id,
+                causation_id,
+                traceparent,
+                None,
+                True,  # noqa: FBT003 - positional, for speed
+            )
+        )
+    return drafts
 
 
 def _taken_over(cause: Envelope) -> Draft:

@@ -19,15 +19,16 @@ _MARK = """
 _CURRENT = "SELECT FROM head WHERE version = $2"
 
 _ADD = """
-WITH @HEAD, gate AS (@GATE), added AS (
+WITH @HEAD, gate AS (@GATE), clock AS (SELECT clock_timestamp() AS now), added AS (
     INSERT INTO @.events (stream, version, id, type, source, actor, correlation_id, causation_id,
                           traceparent, at, decided, data)
     SELECT $1, $2::int + e.n, e.id, e.type, e.source, e.actor, e.correlation_id, e.causation_id,
-           e.traceparent, coalesce(e.at, clock_timestamp()), e.decided, e.data::jsonb
-    FROM gate, @ROWS AS
+           e.traceparent, coalesce(e.at, clock.now), e.decided, e.data::jsonb
+    FROM gate, clock, @ROWS AS
         e(id, type, source, actor, correlation_id, causation_id, traceparent, at, decided, data, n)
-    RETURNING transaction_id, position, version, at)
-SELECT transaction_id, position, at FROM added ORDER BY version"""
+    RETURNING transaction_id, position, version)
+SELECT added.transaction_id, clock.now, array_agg(added.position ORDER BY added.version) AS positions
+FROM added, clock GROUP BY added.transaction_id, clock.now"""
 
 _KINDS = ("text",) * 7 + ("timestamptz", "boolean", "text")
 
