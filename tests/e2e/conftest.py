@@ -38,7 +38,7 @@ def open_home(request, name: str, folder: Path) -> Iterator[Home]:
         bus = {
             "CYNTHUS_BUS": "pubsub",
             "CYNTHUS_PUBSUB_PROJECT": project,
-            "PUBSUB_EMULATOR_HOST": emulator.host,
+            "PUBSUB_EMULATOR_HOST": emulator,
         }
     server = request.getfixturevalue("postgres_server")
     with database(server) as url, five_processes(folder, url, **bus) as running:

@@ -162,16 +162,17 @@ def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postg
 
 @pytest.mark.needs("pubsub-emulator")
 def test_the_platform_works_on_after_the_broker_lost_everything(
-    tmp_path, project, postgres_server, pubsub_emulator
+    tmp_path, project, postgres_server, mortal_pubsub_emulator
 ):
     bus = {
         "CYNTHUS_BUS": "pubsub",
         "CYNTHUS_PUBSUB_PROJECT": "e2e-lost",
-        "PUBSUB_EMULATOR_HOST": pubsub_emulator.host,
+        "PUBSUB_EMULATOR_HOST": mortal_pubsub_emulator.address,
     }
     with database(postgres_server) as url, five_processes(tmp_path, url, **bus) as home:
         gate = start_slow(home, project, "before")
-        pubsub_emulator.restart()
+        mortal_pubsub_emulator.kill()
+        mortal_pubsub_emulator.start()
         gate.touch()
         assert home.wait_for("before", "SUCCEEDED", "FAILED")["state"] == "SUCCEEDED"
         (project / "main.py").write_text("print('after')")
