@@ -41,7 +41,7 @@ def test_lost_machines_use_up_the_infrastructure_budget_and_no_retry_of_the_user
     assert run.state is State.FAILED
     assert run.cause is not None
     assert run.cause.code == "lost_machine"
-    assert "No attempt is left after 3" in run.cause.message
+    assert "no attempt is left after 3" in run.cause.message
 
 
 def test_lacking_machines_are_waited_for_longer_each_time():
@@ -81,6 +81,7 @@ def test_the_worker_knows_better_why():
     run, _ = told([requested(), BUILT, PINNED, *attempt(1), finished(code=None, signal=9, cause=oom)])
     assert run.cause is not None
     assert (run.cause.code, run.cause.signal, run.cause.evidence) == ("oom", 9, ("oom_kill 1",))
+    assert "--memory" in (run.cause.fix or "")
 
 
 def test_a_worker_that_was_stopped_costs_the_user_no_retry():

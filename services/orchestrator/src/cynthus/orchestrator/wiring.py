@@ -51,7 +51,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
         internal.router(
             runs,
             Streams(runs, store, logs, PostgresFeed(database), bell),
-            Deletion(runs, index, platform.blobs, bell),
+            Deletion(runs, index, platform.blobs, platform.secrets, bell),
             platform.internal_token,
         ),
     )

@@ -9,14 +9,24 @@ INFRASTRUCTURE = frozenset(
 )
 """Causes that are not the user's: they have a budget of their own."""
 
+_LOST = "Nothing to do: another attempt is made while the budget lasts."
+_FIXES = {
+    "disk_full": "Write less, or free space on the machine.",
+    "lost_machine": _LOST,
+    "oom": "Ask for more with --memory, or let the program use less.",
+    "preempted": _LOST,
+    "signal": "It was ended from outside itself or crashed; the last lines of its log may say more.",
+    "timeout": "Give it more time with --timeout, or let it do less.",
+    "user_exit": "The last lines of its log say why: `cynthus logs`.",
+    "worker_failed": _LOST,
+    "worker_stopped": _LOST,
+}
+
 
 def of_exit(exited: AttemptExited) -> Cause | None:
     """The cause a worker named, else one from the exit status; None for a clean exit."""
     if exited.cause is not None:
-        known = {"exit_code": exited.exit_code, "signal": exited.signal}
-        return exited.cause.model_copy(
-            update={key: value for key, value in known.items() if getattr(exited.cause, key) is None}
-        )
+        return _completed(exited.cause, exited)
     if exited.signal is not None:
         return _by_signal(exited.signal)
     if exited.exit_code == 0:
@@ -24,9 +34,16 @@ def of_exit(exited: AttemptExited) -> Cause | None:
     return Cause(
         code="user_exit",
         message=f"The program ended with exit code {exited.exit_code}.",
-        fix="The last lines of its log say why: `cynthus logs`.",
+        fix=_FIXES["user_exit"],
         exit_code=exited.exit_code,
     )
+
+
+def _completed(cause: Cause, exited: AttemptExited) -> Cause:
+    """What the worker said, with what it left out."""
+    known = {"exit_code": exited.exit_code, "signal": exited.signal, "fix": _FIXES.get(cause.code)}
+    missing = {name: value for name, value in known.items() if getattr(cause, name) is None}
+    return cause.model_copy(update=missing)
 
 
 def _by_signal(number: int) -> Cause:
@@ -37,7 +54,7 @@ def _by_signal(number: int) -> Cause:
     return Cause(
         code="signal",
         message=f"The program was ended by {name}.",
-        fix="It was ended from outside itself or crashed; the last lines of its log may say more.",
+        fix=_FIXES["signal"],
         signal=number,
     )
 
@@ -47,7 +64,7 @@ def lost(machine: str | None, *evidence: str) -> Cause:
     return Cause(
         code="lost_machine",
         message=f"Machine {machine or 'of this attempt'} was not heard from for a whole lease.",
-        fix="Nothing to do: another attempt is made while the budget lasts.",
+        fix=_LOST,
         evidence=evidence,
     )
 
@@ -57,7 +74,7 @@ def gone(machine: str) -> Cause:
     return Cause(
         code="lost_machine",
         message=f"Machine {machine} was deleted while the attempt needed it.",
-        fix="Nothing to do: another attempt is made while the budget lasts.",
+        fix=_LOST,
     )
 
 
@@ -86,7 +103,7 @@ def never_started(seconds: float, machine: str | None) -> Cause:
     return Cause(
         code="worker_failed",
         message=f"Machine {machine} did not start the program within {seconds:.0f} s.",
-        fix="Nothing to do: another attempt is made while the budget lasts.",
+        fix=_LOST,
     )
 
 
@@ -95,7 +112,7 @@ def timed_out(seconds: float) -> Cause:
     return Cause(
         code="timeout",
         message=f"The program was still running after {seconds:.0f} s.",
-        fix="Give it more time with --timeout, or let it do less.",
+        fix=_FIXES["timeout"],
     )
 
 
@@ -119,6 +136,5 @@ def never_stopped(seconds: float) -> Cause:
 
 def out_of_attempts(cause: Cause, budget: int) -> Cause:
     """The same cause, saying that no attempt is left."""
-    return cause.model_copy(
-        update={"message": f"{cause.message} No attempt is left after {budget + 1} of this kind."}
-    )
+    message = f"{cause.message.rstrip('.')}; no attempt is left after {budget + 1} of this kind."
+    return cause.model_copy(update={"message": message})

@@ -7,17 +7,19 @@ from cynthus.blobs.ports import Blobs
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.refusals import RunIsNotOver
 from cynthus.orchestrator.ports import Bell, LogIndex, Runs
+from cynthus.secrets.ports import Secrets
 
 _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """History keeps every fact; what can be read by people is removed."""
+    """History keeps every fact; what people can read, and the secrets, are removed."""
 
     runs: Runs
     index: LogIndex
     blobs: Blobs
+    secrets: Secrets
     bell: Bell
 
     async def delete(self, run: Run, *, results: bool) -> None:
@@ -27,6 +29,7 @@ class Deletion:
         if results:
             await self._delete_logs(run)
             await self._delete_outputs(run)
+        await self.secrets.delete(run.id)
         await self.runs.hide(run.id)
         self.bell.ring([f"owner:{run.owner}"])
 
