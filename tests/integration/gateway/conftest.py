@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from cynthus.blobs.local import LocalBlobs
+from cynthus.blobs.signing import UrlSigner
 from cynthus.bus.memory import MemoryBus
 from cynthus.events import RunQueued
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
@@ -107,7 +108,7 @@ def gateway(database: Database, history: MemoryRunHistory, tmp_path: Path) -> Ga
     platform = Platform(
         database=database,
         bus=MemoryBus(),
-        blobs=LocalBlobs(tmp_path / "blobs"),
+        blobs=LocalBlobs(tmp_path / "blobs", UrlSigner("s" * 32, f"{BASE}/v1/objects")),
         secrets=MemorySecrets(),
         worker_tokens=WorkerTokens("w" * 32),
         internal_token="i" * 32,

@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import resource
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -208,3 +209,18 @@ async def test_many_puts_of_one_blob_at_once_are_all_right(ann: httpx2.AsyncClie
     answers = await asyncio.gather(*(ann.put(path, content=b"same") for _ in range(20)))
     assert {answer.status_code for answer in answers} <= {200, 201}
     assert sum(answer.status_code == 201 for answer in answers) == 1
+
+
+async def test_a_signed_url_is_enough_for_its_object_and_method(gateway: Gateway) -> None:
+    blobs, key = gateway.platform.blobs, "owners/ann/runs/run_1/1/x y"
+    put = await blobs.sign(key, method="PUT", ttl=timedelta(minutes=1))
+    get = await blobs.sign(key, method="GET", ttl=timedelta(minutes=1))
+    async with gateway.client(None) as nobody:
+        assert (await nobody.get(get.url)).status_code == 404
+        assert (await nobody.put(put.url, content=b"0123456789")).status_code == 200
+        assert (await nobody.get(get.url)).content == b"0123456789"
+        part = await nobody.get(get.url, headers={"Range": "bytes=2-3"})
+        assert (part.status_code, part.content) == (206, b"23")
+        for method, url in [("PUT", get.url), ("GET", get.url.replace("/1/", "/2/")), ("GET", get.url[:-1])]:
+            answer = await nobody.request(method, url, content=b"x" if method == "PUT" else None)
+            assert (answer.status_code, answer.json()["code"]) == (403, "signature_refused")

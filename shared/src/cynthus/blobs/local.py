@@ -24,7 +24,7 @@ class LocalBlobs:
 
     def __init__(self, root: Path, signer: UrlSigner | None = None) -> None:
         self._folder = Folder(root)
-        self._signer = signer
+        self.signer = signer
 
     async def put(
         self,
@@ -90,10 +90,10 @@ class LocalBlobs:
 
     async def sign(self, key: str, *, method: Literal["GET", "PUT"], ttl: timedelta) -> SignedUrl:
         """A URL that the gateway serves. Raises BlobMissing without a signer."""
-        if self._signer is None:
+        if self.signer is None:
             raise BlobMissing(f"no signed URLs here: {key}")
         layout.path_of(Path(), key)
-        return SignedUrl(self._signer.sign(key, method=method, ttl_s=ttl.total_seconds()), {})
+        return SignedUrl(self.signer.sign(key, method=method, ttl_s=ttl.total_seconds()), {})
 
 
 @contextmanager

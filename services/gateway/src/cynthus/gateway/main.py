@@ -5,7 +5,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from cynthus.blobs.ports import BlobMissing, DigestMismatch, StorageFull
-from cynthus.gateway.api import account, content, history, openapi, projects, runs, snapshots
+from cynthus.blobs.signing import SignatureRefused
+from cynthus.gateway.api import account, content, history, objects, openapi, projects, runs, snapshots
 from cynthus.gateway.api.failures import blobs_absent, history_refused, history_unavailable
 from cynthus.gateway.api.parts import Parts
 from cynthus.gateway.domain import problems
@@ -24,6 +25,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     DigestMismatch: Answer(422, "digest_mismatch", "Read the file again and send its own digest."),
     FramesInvalid: Answer(422, "frames_invalid", "Send whole frames: digest, length, bytes."),
     ManifestInvalid: Answer(422, "manifest_invalid", "Write the manifest as docs/protocols.md says."),
+    SignatureRefused: Answer(403, "signature_refused", "Ask for a new URL."),
     StorageFull: Answer(507, "storage_full", "Free some space where the platform keeps its blobs."),
     problems.KeyReused: Answer(422, "idempotency_key_reused", "Use a fresh key for another request."),
     problems.ProjectMissing: Answer(404, "project_missing", "Create it: `POST /v1/projects`."),
@@ -56,7 +58,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(problems.HistoryRefused, history_refused)
     for away in (problems.HistoryUnavailable, StoreUnavailable):
         app.add_exception_handler(away, history_unavailable)
-    for routes in (account, projects, runs, history, content, snapshots):
+    for routes in (account, projects, runs, history, content, snapshots, objects):
         app.include_router(routes.router)
     openapi.install(app)
     return app

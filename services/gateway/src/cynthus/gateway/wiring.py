@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.postgres_projects import PostgresProjects
@@ -71,6 +72,7 @@ def assemble(settings: GatewaySettings, platform: Platform, history: RunHistory)
         upload=UploadHandler(store),
         streams=streams,
         digest_key=platform.internal_token.encode(),
+        signer=platform.blobs.signer if isinstance(platform.blobs, LocalBlobs) else None,
     )
     consumer = Consumer(
         SERVICE, PostgresInbox(database, schema=SERVICE), platform.bus, {RunQueued: runs.queued}

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from cynthus.blobs.ports import Blobs
+from cynthus.blobs.signing import UrlSigner
 from cynthus.gateway.api.streams import EventStreams
 from cynthus.gateway.handlers.reading import RunReader
 from cynthus.gateway.handlers.runs import RunHandler
@@ -35,6 +36,7 @@ class Parts:
     upload: UploadHandler
     streams: EventStreams
     digest_key: bytes
+    signer: UrlSigner | None = None
 
 
 @dataclass(frozen=True, slots=True)
