@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,34 @@ _STATEMENT_TIMEOUT_S = 60.0
 _STATEMENTS_KEPT = 512
 
 
+class _Lease:
+    """The use of one connection. A class and no generator: every statement of a service passes here."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Connection:
+        try:
+            self._connection = await self._pool.acquire(_CONNECT_TIMEOUT_S)
+        except CONNECT_OUTAGES as error:
+            raise StoreUnavailable(f"cannot connect to PostgreSQL: {error}") from error
+        return self._connection
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        assert connection is not None
+        outage = error is not None and is_outage(error, connection_closed=connection.is_closed())
+        interrupted = error is not None and not isinstance(error, Exception)
+        self._pool.release(connection, broken=outage or interrupted)
+        if outage:
+            raise StoreUnavailable(f"lost PostgreSQL: {error}") from error
+
+
 class Database:
     """A pool and one listening connection. After an outage it works again by itself.
 
@@ -31,24 +60,9 @@ class Database:
         self._pool = Pool(lambda: _connect(url), max_size)
         self._listening = Listening(lambda: _connect(url))
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for a few statements, each its own transaction. Raises StoreUnavailable."""
-        try:
-            connection = await self._pool.acquire(_CONNECT_TIMEOUT_S)
-        except CONNECT_OUTAGES as error:
-            raise StoreUnavailable(f"cannot connect to PostgreSQL: {error}") from error
-        broken = True
-        try:
-            yield connection
-            broken = False
-        except Exception as error:
-            if is_outage(error, connection_closed=connection.is_closed()):
-                raise StoreUnavailable(f"lost PostgreSQL: {error}") from error
-            broken = False
-            raise
-        finally:
-            self._pool.release(connection, broken=broken)
+        return _Lease(self._pool)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

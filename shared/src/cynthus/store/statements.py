@@ -30,6 +30,14 @@ WITH @HEAD, gate AS (@GATE), clock AS (SELECT clock_timestamp() AS now), added A
 SELECT added.transaction_id, clock.now, array_agg(added.position ORDER BY added.version) AS positions
 FROM added, clock GROUP BY added.transaction_id, clock.now"""
 
+_ADD_ONE = """
+INSERT INTO @.events (stream, version, id, type, source, actor, correlation_id, causation_id,
+                      traceparent, at, decided, data)
+SELECT $1, $2::int + 1, $3, $4, $5, $6, $7, $8, $9, coalesce($10::timestamptz, clock_timestamp()),
+       $11::boolean, $12::text::jsonb
+WHERE $2 = coalesce((SELECT max(version) FROM @.events WHERE stream = $1), 0)
+RETURNING transaction_id, at, ARRAY[position]"""
+
 _KINDS = ("text",) * 7 + ("timestamptz", "boolean", "text")
 
 _HANDLED = """
@@ -60,8 +68,11 @@ def in_schema(sql: str, schema: str) -> str:
 def add(schema: str, *, once: bool, rows: int | None) -> str:
     """Append `rows` facts given as scalars, which is quicker for a few, or (None) as one array a column.
 
-    With `once` the first parameters after stream and version are consumer and message.
+    With `once` the first parameters after stream and version are consumer and message. The one row of the
+    answer has transaction id, time and positions; there is none if the facts were refused.
     """
+    if rows == 1 and not once:
+        return in_schema(_ADD_ONE, schema)
     first = 5 if once else 3
     text = _values(first, rows) if rows else _unnested(first)
     sql = _ADD.replace("@HEAD", _HEAD).replace("@GATE", _MARK if once else _CURRENT).replace("@ROWS", text)
