@@ -1,7 +1,7 @@
 """Who calls: a machine, an attempt, or the platform itself."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Header
@@ -27,10 +27,10 @@ def machine_of(tokens: WorkerTokens, authorization: str) -> str:
         raise Refused(401, "token_refused", f"the token is not accepted: {error}") from error
 
 
-def attempt_of(tokens: WorkerTokens) -> Callable[[str, int, str], AttemptClaims]:
+def attempt_of(tokens: WorkerTokens) -> Callable[[str, int, str], Awaitable[AttemptClaims]]:
     """A dependency: the attempt that calls, which must be the one in the path."""
 
-    def claims(run_id: str, epoch: int, authorization: Authorization = "") -> AttemptClaims:
+    async def claims(run_id: str, epoch: int, authorization: Authorization = "") -> AttemptClaims:
         try:
             verified = tokens.verify_attempt(_bearer(authorization))
         except TokenRefused as error:
@@ -42,10 +42,10 @@ def attempt_of(tokens: WorkerTokens) -> Callable[[str, int, str], AttemptClaims]
     return claims
 
 
-def internal(token: str) -> Callable[[str], None]:
+def internal(token: str) -> Callable[[str], Awaitable[None]]:
     """A dependency: only another service of this platform may call."""
 
-    def check(authorization: Authorization = "") -> None:
+    async def check(authorization: Authorization = "") -> None:
         if not hmac.compare_digest(_bearer(authorization).encode(), token.encode()):
             raise Refused(401, "token_refused", "the platform's internal token is needed")
 
