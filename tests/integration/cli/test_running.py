@@ -226,8 +226,9 @@ def test_ctrl_c_while_uploading_starts_nothing(script, gateway):
     process = script.start("run", "train.py")
     wait_for(process, "packed")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
+    assert "nothing was started" in errors
     assert gateway.runs == []
 
 

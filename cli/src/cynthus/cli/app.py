@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -12,6 +12,10 @@ from cynthus.cli import exits, terminal
 from cynthus.cli.failure import Failure, problem, render
 from cynthus.cli.index import ALIASES, NAMES, module_of, summary_of
 from cynthus.cli.overview import overview
+
+
+class ReaderGone(Exception):
+    """Nobody reads our stdout any more, as in `cynthus logs | head`."""
 
 
 class Lazy(click.Group):
@@ -32,6 +36,13 @@ class Lazy(click.Group):
         assert isinstance(found, click.Command)
         return found
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click would end a command whose reader is gone with code 1, like an error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
     def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 (click's signature)
         """The same as without click."""
         return overview().rstrip("\n")
@@ -48,8 +59,8 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _leave_at_once("\ninterrupted; nothing was started, and the same command goes on where it was\n")
-    except BrokenPipeError:
+        _leave_at_once("\ninterrupted\n")
+    except (ReaderGone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 (the last resort says where the report is)

@@ -162,7 +162,12 @@ def _environment() -> dict[str, str]:
 
 
 def _alive(pid: int) -> bool:
-    """Guards against another platform that took the port of one that is gone."""
+    """Guards against another platform that took the port, or another program that took the number."""
+    if os.path.isdir("/proc/self"):  # noqa: PTH112 (one system call)
+        try:
+            return _MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cynthus.cli import embedded, exits, logins, terminal
 from cynthus.cli.client.api import Api
-from cynthus.cli.client.connection import Connection
+from cynthus.cli.client.connection import Connection, Patience
 from cynthus.cli.client.endpoint import Endpoint
 from cynthus.cli.failure import Failure
 from cynthus.cli.reporter import Reporter
@@ -36,14 +36,15 @@ class Session:
         """Progress on stderr."""
         return Reporter(terminal.of(sys.stderr), quiet=self.quiet)
 
-    def api(self, start: Start = "if-known") -> Api:
+    def api(self, start: Start = "if-known", *, patience_s: float = 3.0) -> Api:
         """The configured platform, or the one on this machine, started when allowed."""
+        patience = Patience(patience_s)
         configured = _configured()
         if configured is not None:
-            return Api(Connection(lambda: configured))
+            return Api(Connection(lambda: configured, patience=patience))
         if start == "always" or (start == "if-known" and embedded.known()):
             self._ensure_embedded()
-        return Api(Connection(embedded.endpoint))
+        return Api(Connection(embedded.endpoint, patience=patience))
 
     def place(self) -> str:
         """Where runs go, for the plan."""

@@ -16,7 +16,7 @@ def _upload(session: Session, path: str | None, data: tuple[str, ...], new: str)
 
     session.reporter.warn(f"this command is now: {new}")
     view = flow.show_plan(session, Wish(target=path, data=data))
-    packed, sent = deliver(session.api("always"), view, session.reporter)
+    packed, sent = deliver(session.api("always", patience_s=60), view, session.reporter)
     if session.json:
         session.print_json({"snapshot": packed.source.digest, "blobs": sent.blobs, "bytes": sent.bytes})
 

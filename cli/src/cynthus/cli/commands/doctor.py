@@ -110,7 +110,7 @@ def _disk() -> Check:
 
 def _platform(session: Session) -> Check:
     try:
-        api = session.api("never")
+        api = session.api("never", patience_s=0)
         me = api.me()
         endpoint = api.connection.endpoint()
     except Failure as failure:

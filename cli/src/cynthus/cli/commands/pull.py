@@ -17,7 +17,7 @@ def pull(session: Session, *, run: str, to: str | None, include: tuple[str, ...]
     """Fetch RUN's outputs; resumes, checks every hash, deletes nothing."""
     from cynthus.cli.running.finish import fetch, outputs_folder
 
-    api = session.api()
+    api = session.api(patience_s=60)
     found = api.run(run)
     folder = Path(to) if to else outputs_folder(found)
     fetched = fetch(api, found, folder, session.reporter, include=include)

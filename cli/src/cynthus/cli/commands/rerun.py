@@ -25,7 +25,7 @@ def rerun(
     """Start RUN (an id, a prefix of one, or a name) again with the same code, data and settings."""
     from cynthus.cli.running import flow
 
-    api = session.api()
+    api = session.api(patience_s=60)
     again = api.rerun(run, key=idempotency_key)
     manner = flow.Manner(detach=detach, fetch=not no_fetch, propagate=propagate_exit)
     return flow.follow(session, api, again, manner, uploaded=False)

@@ -17,7 +17,7 @@ def version(session: Session) -> None:
     """Versions of the command, of Python, and of the platform when it answers."""
     found: dict[str, Any] = {"cynthus": VERSION, "python": platform.python_version()}
     try:
-        found["platform"] = _of_platform(session.api("never").status())
+        found["platform"] = _of_platform(session.api("never", patience_s=0).status())
     except Failure:
         found["platform"] = None
     if session.json:

@@ -13,6 +13,8 @@ from cynthus.cli.running.submission import submit
 from cynthus.cli.running.wish import Wish
 from cynthus.cli.session import Session
 
+_PATIENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -27,8 +29,12 @@ class Manner:
 def run(session: Session, wish: Wish, manner: Manner) -> int:
     """Plan, upload, start, follow, fetch; the exit code. Raises Failure."""
     view = show_plan(session, wish)
-    api = session.api("always")
-    submitted = submit(api, view, session.reporter)
+    api = session.api("always", patience_s=_PATIENCE_S)
+    try:
+        submitted = submit(api, view, session.reporter)
+    except KeyboardInterrupt:
+        session.reporter.note("nothing was started; the same command goes on where it was")
+        raise
     return follow(session, api, submitted.run, manner, uploaded=submitted.sent.blobs > 0)
 
 
