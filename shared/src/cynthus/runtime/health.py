@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -44,11 +45,11 @@ def router(name: str, checks: Mapping[str, Check], lifecycle: Lifecycle) -> APIR
 
 
 def installed_version(name: str) -> str:
-    """The version of a service's distribution."""
-    try:
-        return version(f"cynthus-{name}")
-    except PackageNotFoundError:
-        return "0"
+    """The version of a service's distribution; the embedded platform's is `cynthus` itself."""
+    for distribution in (f"cynthus-{name}", "cynthus"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "0"
 
 
 class _Readiness:

@@ -5,6 +5,7 @@ Standard library only: the command line and the worker start fast.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ CHUNK_BYTES = 64 * 1024 * 1024
 """A file larger than this is several blobs, so that a cut upload resumes and memory stays bounded."""
 
 _HEADER = json.dumps({"format": FORMAT}, separators=(",", ":")).encode() + b"\n"
+_HEX = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN_PARTS = {"", ".", ".."}
 
 
@@ -87,7 +89,7 @@ def _entry(line: bytes, number: int) -> Entry:
             folder=fields.get("folder", False),
         )
         valid = entry.encode() == line and _well_formed(entry)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestInvalid(f"line {number}: {type(error).__name__}") from error
     if not valid:
         raise ManifestInvalid(f"line {number}: not a canonical entry")
@@ -99,7 +101,7 @@ def _well_formed(entry: Entry) -> bool:
     if entry.link is not None:
         return safe and "\0" not in entry.link
     pieces = -(-entry.size // CHUNK_BYTES)
-    hexadecimal = all(len(chunk) == 64 and int(chunk, 16) >= 0 for chunk in entry.chunks)  # noqa: PLR2004
+    hexadecimal = all(_HEX.fullmatch(chunk) for chunk in entry.chunks)
     return (
         safe and type(entry.size) is int and entry.size >= 0 and len(entry.chunks) == pieces and hexadecimal
     )
