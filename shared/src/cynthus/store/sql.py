@@ -30,5 +30,5 @@ def prepare(clause: ClauseElement) -> Prepared:
         "SQLCompiler", clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     )
     names = tuple(compiled.positiontup or ())
-    fixed = {name: value for name, value in compiled.params.items() if value is not None}
+    fixed = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
     return Prepared(str(compiled), names, fixed)
