@@ -1,6 +1,7 @@
 """The HTTP client of all benchmarks: one kept-alive connection, as little work of its own as possible."""
 
 import json
+import select
 import socket
 import time
 from urllib.parse import urlsplit
@@ -50,6 +51,8 @@ class Client:
         return json.loads(content) if content else None
 
     def _connect(self):
+        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+            self.close()  # a server ends connections that were idle for seconds
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=self._timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

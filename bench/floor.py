@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 import uuid
@@ -11,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
-from bench import homes
+from bench import homes, processes
 from bench.client import Client, wait_until_answers
 from cynthus.embedded.postgres import EmbeddedPostgres
 
@@ -31,8 +32,8 @@ INSERT INTO events (run, kind, at) VALUES ($1, 'run.succeeded', now())
 
 
 class Floor:
-    def __init__(self, url):
-        self.url = url
+    def __init__(self, url, mark):
+        self.url, self.mark = url, mark
 
     def client(self):
         return Client(self.url)
@@ -51,11 +52,15 @@ def serve():
         asyncio.run(server.start())
         port = homes.free_port()
         command = [sys.executable, "-m", "bench.floor", str(port), server.url]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        marked = {**os.environ, processes.MARK: str(folder)}
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, env=marked) as process,
+        ):
             try:
                 url = f"http://127.0.0.1:{port}"
                 wait_until_answers(url, "/runs", process)
-                yield Floor(url)
+                yield Floor(url, str(folder))
             finally:
                 process.terminate()
                 process.wait(10)

@@ -96,13 +96,12 @@ class Cynthus:
         key = f"Idempotency-Key: {secrets.token_hex(8)}\r\n"
         return client.json("POST", f"/v1/projects/{self.project}/runs", body, key)["id"]
 
-    def finish(self, client: Client, run: str, timeout_s: float = 60):
-        """Follow a run to its end: the Run resource."""
-        version, over = 0, False
+    def finish(self, client: Client, run: str):
+        """Wait for the end of a run that prints nothing (one held request); the Run resource."""
+        cursor, over = "", False
         while not over:
-            page = client.json("GET", f"/v1/runs/{run}/events?after={version}&wait=20")
-            version = max([version, *(event["version"] for event in page["events"])])
-            over = page["over"]
+            page = client.json("GET", f"/v1/runs/{run}/logs?wait=20{cursor}")
+            cursor, over = f"&after={page['cursor']}" if page["cursor"] else "", page["over"]
         return client.json("GET", f"/v1/runs/{run}")
 
     def runs(self, client: Client) -> list[dict]:

@@ -2,6 +2,8 @@
 
 import math
 import statistics
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -54,11 +56,18 @@ class Aim:
 
 
 def alternate(
-    candidates: Mapping[str, Callable[[], float]], rounds: int = 11, warmups: int = 1
+    candidates: Mapping[str, Callable[[], float]],
+    rounds: int = 11,
+    warmups: int = 1,
+    budget_s: float = 120,
 ) -> dict[str, list[float]]:
     """Call each candidate in turn, `rounds` times; what they return is the sample."""
     samples: dict[str, list[float]] = {name: [] for name in candidates}
+    stop = time.monotonic() + budget_s
     for turn in range(-warmups, rounds):
+        if time.monotonic() > stop:
+            print(f"{turn} of {rounds} rounds took {budget_s:.0f} s; no more", file=sys.stderr)
+            break
         for name, candidate in candidates.items():
             sample = candidate()
             if turn >= 0:

@@ -91,10 +91,12 @@ def pss_mib(processes: list[psutil.Process]) -> float:
     return total / 1024
 
 
-def cpu_seconds(processes: list[psutil.Process]) -> float:
+def cpu_seconds(processes: list[psutil.Process], *, children: bool = False) -> float:
+    """What they used so far; `children`: with that of their children that ended."""
     total = 0.0
     for process in processes:
         with suppress(psutil.Error):
             times = process.cpu_times()
             total += times.user + times.system
+            total += times.children_user + times.children_system if children else 0
     return total
