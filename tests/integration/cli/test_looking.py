@@ -139,7 +139,7 @@ def test_events_say_who_and_because_of_what(cynthus, ran):
 
 def test_pull_fetches_again_only_what_is_not_there(cynthus, ran):
     ran(Program(outputs={"a.txt": b"a", "b.bin": b"b"}), "--name", "one")
-    assert "1 files" in cynthus("pull", "one", "--to", "out", "--include", "*.txt").stderr
+    assert "1 file ->" in cynthus("pull", "one", "--to", "out", "--include", "*.txt").stderr
     again = cynthus("pull", "one", "--to", "out")
     assert "1 were there already" in again.stderr
     assert sorted(path.name for path in (cynthus.project / "out").iterdir()) == ["a.txt", "b.bin"]

@@ -80,7 +80,8 @@ def test_every_command_has_help(name):
 
 FLAGS = {
     "run": "--data --task --name --env --env-file --secret-file --label --cpu --memory --timeout --retries "
-    "-d --detach --no-fetch --dry-run -y --yes --wait-for -o --output --idempotency-key --propagate-exit --module",
+    "-d --detach --no-fetch --dry-run -y --yes --wait-for -o --output --idempotency-key "
+    "--propagate-exit --module",
     "plan": "--data --task --env -o",
     "ps": "-a --all -n --state --label --project -o",
     "logs": "-f --follow --since --tail -n --source --attempt --timestamps -o",

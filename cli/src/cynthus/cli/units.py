@@ -18,6 +18,11 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def files(count: int) -> str:
+    """Such as `1 file` or `214 files`."""
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A duration such as `0.3s`, `41s`, `3m12s` or `2h05m`."""
     if seconds < 10:  # noqa: PLR2004

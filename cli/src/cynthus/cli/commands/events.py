@@ -13,7 +13,7 @@ from cynthus.cli.session import Session
 
 _WAIT_S = 20
 _PATIENCE_S = 300.0
-_ROW = "{version:>4}  {time:<27}  {kind:<22}  {who:<34}  {what}"
+_ROW = "{version:>4}  {time:<27}  {kind:<22}  {who:<40}  {what}"
 
 
 @click.command()
@@ -50,8 +50,9 @@ def _events(api: Api, run: str, *, follow: bool) -> Iterator[dict[str, Any]]:
 
 def _line(event: dict[str, Any], versions: dict[str, int]) -> str:
     who = str(event.get("actor") or "")
-    if event.get("source"):
-        who = f"{who} at {event['source']}" if who else str(event["source"])
+    source = str(event.get("source") or "")
+    if source and source not in who:
+        who = f"{who} at {source}" if who else source
     cause = event.get("causation_id") or event.get("cause")
     because = f"  (because of {versions.get(str(cause), cause)})" if cause else ""
     return _ROW.format(

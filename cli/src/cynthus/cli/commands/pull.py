@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cynthus.cli import options
+from cynthus.cli import options, units
 from cynthus.cli.session import Session
 
 
@@ -28,7 +28,7 @@ def pull(session: Session, *, run: str, to: str | None, include: tuple[str, ...]
     elif fetched is None:
         session.reporter.note(f"{found['name']} has no outputs" + _yet(found["state"]))
     else:
-        text = f"{fetched.files} files -> {folder}"
+        text = f"{units.files(fetched.files)} -> {folder}"
         session.reporter.done(
             "fetched", text + (f" · {fetched.already} were there already" if fetched.already else "")
         )

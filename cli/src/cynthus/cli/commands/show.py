@@ -63,18 +63,24 @@ def _facts(run: Run, now: datetime) -> Iterator[tuple[str, str]]:
     outputs = run.get("outputs") or {}
     if outputs.get("files"):
         size = units.size(float(outputs.get("bytes") or 0))
-        yield "outputs", f"{outputs['files']} files, {size}   (cynthus pull {run['name']})"
+        yield "outputs", f"{units.files(outputs['files'])}, {size}   (cynthus pull {run['name']})"
     if run.get("reason") and not run.get("cause"):
         yield "reason", str(run["reason"])
 
 
 def _timeline(timeline: dict[str, float], screen: Terminal) -> Iterator[str]:
-    longest = max(timeline.values()) or 1
+    """A bar for each phase; the parts of one, such as `start.data`, stand under it."""
+    phases = [phase for phase in timeline if "." not in phase and phase != "total"]
+    longest = max((timeline[phase] for phase in phases), default=0) or 1
     sign = "█" if screen.unicode else "#"
-    width = max(len(phase) for phase in timeline)
-    for phase, took in timeline.items():
-        bar = sign * max(1, round(30 * took / longest))
-        yield f"  {phase:{width}}  {units.milliseconds(took):>8}  {screen.dim(bar)}"
+    for phase in phases:
+        bar = sign * max(1, round(30 * timeline[phase] / longest))
+        yield f"  {phase:14} {units.milliseconds(timeline[phase]):>8}  {screen.dim(bar)}"
+        for part in timeline:
+            if part.startswith(f"{phase}."):
+                yield f"    {part.partition('.')[2]:12} {units.milliseconds(timeline[part]):>8}"
+    if "total" in timeline:
+        yield f"  {'total':14} {units.milliseconds(timeline['total']):>8}"
 
 
 def _attempt(attempt: Attempt, now: datetime) -> tuple[str, ...]:

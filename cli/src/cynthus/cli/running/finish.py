@@ -45,7 +45,7 @@ def report_end(run: Run, reporter: Reporter, *, fetched: Fetched | None, folder:
     if fetched is not None:
         count = fetched.files + fetched.already
         shown = folder if folder.is_absolute() else f"./{folder}"
-        parts.append(f"{count} file{'' if count == 1 else 's'} -> {shown}")
+        parts.append(f"{units.files(count)} -> {shown}")
         if fetched.already:
             parts.append(f"{fetched.already} were there already")
     text = " · ".join(parts)

@@ -46,7 +46,7 @@ def summary(event: Mapping[str, Any]) -> str:
     if kind == "image.built":
         return built(data)[0]
     if kind == "outputs.committed":
-        return f"{data.get('files')} files, {units.size(float(data.get('bytes') or 0))}"
+        return f"{units.files(int(data.get('files') or 0))}, {units.size(float(data.get('bytes') or 0))}"
     if kind == "attempt.exited":
         if data.get("signal") is not None:
             return f"attempt {data.get('epoch')}, signal {data['signal']}"

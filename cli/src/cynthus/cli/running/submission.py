@@ -66,8 +66,7 @@ def _pack(view: Preview, scanned: Any, reporter: Reporter) -> Packed:
         state=state,
         tick=lambda: reporter.doing("packing", lambda: f"{state.files} files, {units.size(state.bytes)}"),
     )
-    count = "1 file" if packed.source.files == 1 else f"{packed.source.files} files"
-    size = f"{units.size(packed.source.size)}, {count}"
+    size = f"{units.size(packed.source.size)}, {units.files(packed.source.files)}"
     reporter.done("packed", f"{size} (.gitignore + .cynthusignore honoured)", time.monotonic() - began)
     return packed
 

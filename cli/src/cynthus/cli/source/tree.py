@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from cynthus.cli import units
+
 _KEPT_EXAMPLES = 100
 
 
@@ -60,7 +62,7 @@ class Scan:
     @property
     def count(self) -> str:
         """Such as `1 file` or `214 files`."""
-        return f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
+        return units.files(len(self.files))
 
     def paths(self) -> list[str]:
         """Every file, sorted."""

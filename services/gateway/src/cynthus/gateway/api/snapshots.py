@@ -40,3 +40,12 @@ async def read_snapshot(asked: UserOrWorker, digest: str) -> Response:
         raise SnapshotMissing("there is no such snapshot")
     length = {"Content-Length": str(stat.size), "ETag": f'"{digest}"'}
     return StreamingResponse(asked.parts.blobs.get(key), 200, length, _MEDIA_TYPE)
+
+
+@router.head("/{digest}", response_class=Response)
+async def stat_snapshot(asked: UserOrWorker, digest: str) -> Response:
+    """Whether a snapshot is whole; nothing more has to be sent then."""
+    stat = await asked.parts.blobs.stat(keys.manifest(asked.owner, require_snapshot(digest)))
+    if stat is None:
+        raise SnapshotMissing("there is no such snapshot")
+    return Response(headers={"Content-Length": str(stat.size), "ETag": f'"{digest}"'}, media_type=_MEDIA_TYPE)
