@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 from zlib import crc32
 
@@ -45,9 +46,9 @@ class Folder:
             for target, data in targets:
                 temporary = self.temporary()
                 written.append((temporary, target))
-                temporary.write_bytes(data)
-                now = time.time_ns()
-                os.utime(temporary, ns=(now, now))
+                with temporary.open("xb", buffering=0) as stream:
+                    _write(stream, data)
+                    _set_generation(stream)
             durability.sync_files(self.unfinished, (temporary for temporary, _ in written))
             folders = {target.parent for target, _ in targets}
             for folder in folders:
@@ -93,7 +94,7 @@ class Folder:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return None if path.is_dir() else BlobStat(key, status.st_size, status.st_mtime_ns)
+        return None if S_ISDIR(status.st_mode) else BlobStat(key, status.st_size, status.st_mtime_ns)
 
     def walk(self, prefix: str) -> Iterator[BlobStat]:
         """Everything under a prefix, in key order."""
@@ -146,9 +147,7 @@ class Writer:
         if self._stream is None:
             self._stream = self._temporary.open("xb", buffering=0)
         self._hasher.update(piece)
-        view = memoryview(piece)
-        while view:
-            view = view[self._stream.write(view) :]
+        _write(self._stream, piece)
         self._size += len(piece)
 
     def finish(self, last: bytes | bytearray, sha256: str | None, if_generation: int | None) -> BlobStat:
@@ -157,8 +156,7 @@ class Writer:
         if sha256 is not None and self._hasher.hexdigest() != sha256:
             raise DigestMismatch(f"the bytes under {self._key} are not those of sha256:{sha256}")
         assert self._stream is not None
-        generation = time.time_ns()
-        os.utime(self._stream.fileno(), ns=(generation, generation))
+        generation = _set_generation(self._stream)
         os.fsync(self._stream.fileno())
         durability.make_folder(self._target.parent)
         self._name(if_generation)
@@ -185,6 +183,19 @@ class Writer:
             if if_generation is not None and (present is None or present.generation != if_generation):
                 raise BlobExists(self._key)
             self._temporary.replace(self._target)
+
+
+def _write(stream: BinaryIO, data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[stream.write(view) :]
+
+
+def _set_generation(stream: BinaryIO) -> int:
+    """The clock in full: a file system's own time stamps may repeat within milliseconds."""
+    generation = time.time_ns()
+    os.utime(stream.fileno(), ns=(generation, generation))
+    return generation
 
 
 def _remove_stale(folder: Path) -> None:
