@@ -46,9 +46,11 @@ def test_a_program_is_ended_before_its_lease_is_over(platform: PlatformForWorker
     while not gone(pid):
         assert time.monotonic() - begun < 1.5
     platform.away = False
+    platform.offer_again(given)
 
     assert platform.give("print('next')").result["exit_code"] == 0
     assert not given.finished
+    assert len(given.started) == 1
 
 
 @pytest.mark.parametrize("call", ["heartbeat", "logs"])

@@ -17,6 +17,8 @@ _GONE = 410
 _LEAVING = frozenset({401, 403, _GONE})
 _POLL_MARGIN_S = 10.0
 _MOST_DELAY_S = 5.0
+_AGAIN_S = 1.0
+_REMEMBERED = 1000
 
 
 class Agent:
@@ -30,6 +32,7 @@ class Agent:
         self._link = Link()
         self._leaving = threading.Event()
         self._attempt: Attempt | None = None
+        self._taken: dict[str, None] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._main, name="agent", daemon=True)
 
@@ -84,6 +87,9 @@ class Agent:
             say(str(problem))
             self._leaving.wait(_MOST_DELAY_S)
             return True
+        if order.attempt_url in self._taken:
+            self._leaving.wait(_AGAIN_S)
+            return True
         with self._lock:
             attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order)
             if self._leaving.is_set():
@@ -94,7 +100,15 @@ class Agent:
             with self._lock:
                 self._attempt = None
             attempt.control.close()
+            if attempt.ran:
+                self._remember(order.attempt_url)
         return not attempt.unsupervised
+
+    def _remember(self, attempt: str) -> None:
+        """A program runs at most once in an epoch, whatever is offered again."""
+        self._taken[attempt] = None
+        if len(self._taken) > _REMEMBERED:
+            del self._taken[next(iter(self._taken))]
 
     def _tidy(self) -> bool:
         from cynthus.worker.eviction import collect

@@ -35,6 +35,7 @@ class Attempt:
     def __init__(self, settings: Settings, supervisor: Supervisor, link: Link, order: WorkOrder) -> None:
         self.control = Control()
         self.unsupervised = False
+        self.ran = False
         self._settings = settings
         self._supervisor = supervisor
         self._link = link
@@ -116,6 +117,7 @@ class Attempt:
         pump = Pump(spool, disk_full)
         try:
             pid = process.start(command, *pump.writers)
+            self.ran = True
             started = self._announce(pid, {**ready.phases_ms, "spawn": process.spawn_ms}, shipper)
             pump.start()
             workspace.reserve()

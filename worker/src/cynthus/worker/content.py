@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 from cynthus.snapshots import frames
-from cynthus.worker.cache import Cache, written
+from cynthus.worker.cache import Cache, write_all, written
 from cynthus.worker.control import Control, Dropped
 from cynthus.worker.link import Link, PlatformAway, Refused, Request, deadline, delays
 
@@ -90,7 +89,8 @@ class Content:
                 nonlocal position
                 self._control.check()
                 hasher.update(data)
-                position += os.pwrite(descriptor, data, offset + position)
+                write_all(descriptor, data, offset + position)
+                position += len(data)
 
             self._link.stream(request, receive)
             if position != piece.size or hasher.hexdigest() != piece.digest:

@@ -4,13 +4,15 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cynthus.worker.cache import Cache, remove_tree, size_of, try_lock, written
 from cynthus.worker.control import Control
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 _COMPLETE = ".complete"
@@ -73,6 +75,8 @@ class Environments:
         written(marker, f"{size_of(folder)}\n".encode(), f"{marker}.fresh")
 
     def _uv(self, arguments: list[str], held: int) -> None:
+        import subprocess
+
         # uv keeps the lock's descriptor: should the worker die, nobody builds here until uv has ended.
         output = self._cache.fresh()
         with open(output, "wb+") as file:
@@ -99,7 +103,7 @@ class Environments:
                 words = " ".join(arguments[:2] if arguments[0] == "pip" else arguments[:1])
                 raise EnvironmentFailed(f"uv {words} failed", tuple(lines[-_EVIDENCE_LINES:]))
 
-    def _await(self, process: subprocess.Popen[bytes]) -> None:
+    def _await(self, process: "Popen[bytes]") -> None:
         while process.poll() is None:
             self._control.check()
             time.sleep(_LOOK_S)
@@ -117,6 +121,8 @@ def _uv() -> str:
 
         return str(uv.find_uv_bin())
     except (ImportError, FileNotFoundError):
+        import shutil
+
         found = shutil.which("uv")
     if found is None:
         raise EnvironmentFailed("uv is not on this machine", ("pip install uv",))

@@ -35,6 +35,14 @@ class Refused(Exception):
         return self.status in _OVER
 
 
+class _OursFailed(Exception):
+    """Reading or writing our own file failed in the middle of a call: not the platform's doing."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Request(NamedTuple):
     """One call; `pieces` makes a body of `length` bytes anew for each try."""
 
@@ -65,7 +73,7 @@ class Link:
             raise PlatformAway("the answer is not JSON") from error
 
     def send(self, request: Request) -> bytes:
-        """The body of a successful answer. Raises PlatformAway, Refused."""
+        """The body of a successful answer. Raises PlatformAway, Refused, OSError of `pieces`."""
         received: list[bytes] = []
         self.stream(request, received.append)
         return b"".join(received)
@@ -84,6 +92,9 @@ class Link:
                 connection = _connect(target, request.timeout_s)
                 response = _exchange(connection, target, request)
             _read(response, receive)
+        except _OursFailed as failure:
+            connection.close()
+            raise failure.error from failure
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise PlatformAway(f"{target.netloc}: {type(error).__name__} {error}") from error
@@ -137,9 +148,16 @@ def _exchange(
     if request.pieces is not None:
         headers["Content-Length"] = str(request.length)
     path = f"{target.path}?{target.query}" if target.query else target.path
-    body = request.pieces() if request.pieces is not None else (request.body or None)
+    body = _ours(request.pieces()) if request.pieces is not None else (request.body or None)
     connection.request(request.method, path, body=body, headers=headers)
     return connection.getresponse()
+
+
+def _ours(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except OSError as error:
+        raise _OursFailed(error) from error
 
 
 def _read(response: http.client.HTTPResponse, receive: Callable[[bytes], object]) -> None:
@@ -148,7 +166,10 @@ def _read(response: http.client.HTTPResponse, receive: Callable[[bytes], object]
         total = 0
         while piece := response.read(_PIECE_BYTES):
             total += len(piece)
-            receive(piece)
+            try:
+                receive(piece)
+            except OSError as error:
+                raise _OursFailed(error) from error
         if expected is not None and total != expected:
             raise http.client.IncompleteRead(b"", expected - total)
         return
