@@ -34,17 +34,29 @@ class Crew(Generic[Ticket]):
         self._tasks: set[asyncio.Task[Outcome]] = set()
         self._freed = asyncio.Event()
         self._closing = False
+        self._reserved = 0
 
     @property
     def free(self) -> int:
         """How many more handlers may start now."""
-        return self._concurrency - len(self._tasks)
+        return self._concurrency - len(self._tasks) - self._reserved
 
     def start(self, ticket: Ticket, arrival: Delivery | Undecodable) -> None:
         """Run the handler on an arrival, in the background."""
         task = asyncio.create_task(self._run(arrival))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._leave(ticket, done))
+
+    def reserve(self, most: int = 1) -> int:
+        """Keep up to so many places for messages on their way; how many were free."""
+        kept = 0 if self._closing else max(0, min(most, self.free))
+        self._reserved += kept
+        return kept
+
+    def unreserve(self, kept: int = 1) -> None:
+        """Let kept places go: their messages start now, or will not come."""
+        self._reserved -= kept
+        self._freed.set()
 
     async def room(self) -> bool:
         """Wait until at least one more handler may start; False once the crew is closing."""

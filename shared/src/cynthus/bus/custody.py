@@ -57,14 +57,17 @@ class Custody(Generic[Lease]):
         self._settled = asyncio.Event()
         self._drained = False
 
-    @property
-    def free(self) -> int:
-        """How many more messages may be started now."""
-        return self._crew.free
-
     async def room(self) -> bool:
         """Wait until one more message may be started; False once closing."""
         return await self._crew.room()
+
+    def reserve(self, most: int = 1) -> int:
+        """Keep up to so many places for messages on their way; how many were free."""
+        return self._crew.reserve(most)
+
+    def unreserve(self, kept: int = 1) -> None:
+        """Let kept places go."""
+        self._crew.unreserve(kept)
 
     def hold(self, lease: Lease) -> None:
         """Take care of a message's lease from now on."""

@@ -4,12 +4,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
+
 from cynthus.bus.batches import batches
 from cynthus.bus.pace import Pace
 from cynthus.bus.ports import BusUnavailable, Handler
+from cynthus.bus.postgres import functions
+from cynthus.bus.postgres.handover import hand_over, reserve
 from cynthus.bus.postgres.queue import Queue
 from cynthus.bus.postgres.subscription import Subscription
-from cynthus.bus.postgres.tables import SCHEMA, ddl
+from cynthus.bus.postgres.tables import ddl
 from cynthus.events import Envelope, Event
 from cynthus.events.codec import to_json
 from cynthus.store.database import Database
@@ -21,14 +25,19 @@ _DDL_LOCK = 0x62757331
 
 _PUBLISH = """
 WITH added AS (
-    INSERT INTO bus.messages (subscriber, type, data)
-    SELECT subscriptions.subscriber, facts.type, facts.data
+    INSERT INTO bus.messages (subscriber, type, data, attempts, leased_until)
+    SELECT subscriptions.subscriber, facts.type, facts.data, (taken.number IS NOT NULL)::int,
+           CASE WHEN taken.number IS NOT NULL THEN now() + make_interval(secs => $5) END
     FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS facts (type, data, number)
     JOIN bus.subscriptions USING (type)
+    LEFT JOIN unnest($3::text[], $4::bigint[]) AS taken (subscriber, number) USING (subscriber, number)
     ORDER BY facts.number
-    RETURNING subscriber
+    RETURNING id, subscriber, attempts
 )
-SELECT pg_notify('bus_' || subscriber, '') FROM (SELECT DISTINCT subscriber FROM added) AS woken
+SELECT subscriber, id, NULL AS woken FROM added WHERE attempts = 1
+UNION ALL
+SELECT subscriber, NULL, pg_notify('bus_' || subscriber, '')::text
+FROM (SELECT DISTINCT subscriber FROM added WHERE attempts = 0) AS waiting
 """
 
 _ENSURE = """
@@ -38,7 +47,7 @@ INSERT INTO bus.subscriptions (subscriber, type) SELECT $1, unnest($2::text[]) O
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    type: str
+    envelope: Envelope
     data: bytes
 
     @property
@@ -52,11 +61,12 @@ class PostgresBus:
     def __init__(self, database: Database, *, pace: Pace | None = None) -> None:
         self._database = database
         self._pace = pace or Pace()
+        self._open_here: dict[str, list[Subscription]] = {}
 
     async def open(self) -> None:
-        """Make the tables if they are missing; safe when many processes start at once."""
+        """Make tables and functions if they are missing; safe when many processes start at once."""
         async with self._database.transaction() as connection:
-            if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.messages_waiting") is not None:
+            if await connection.fetchval("SELECT to_regproc($1)", functions.ACKNOWLEDGE) is not None:
                 return
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _DDL_LOCK)
             for statement in ddl():
@@ -64,15 +74,9 @@ class PostgresBus:
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Insert one row per fact and subscriber and wake the subscribers, in one round trip."""
-        facts = [_Fact(envelope.type, to_json(envelope)) for envelope in envelopes]
-        try:
-            for group in batches(facts, most_items=_MOST_ITEMS, most_bytes=_MOST_BYTES):
-                async with self._database.connection() as connection:
-                    await connection.fetch(
-                        _PUBLISH, [fact.type for fact in group], [fact.data for fact in group]
-                    )
-        except StoreUnavailable as error:
-            raise BusUnavailable(str(error)) from error
+        facts = [_Fact(envelope, to_json(envelope)) for envelope in envelopes]
+        for group in batches(facts, most_items=_MOST_ITEMS, most_bytes=_MOST_BYTES):
+            await self._insert(group)
 
     async def ensure(self, subscriber: str, types: Sequence[type[Event]]) -> None:
         """Subscribe a name to types; from now on every such fact is kept for it."""
@@ -91,6 +95,24 @@ class PostgresBus:
         """Deliver while the context is open; leaving it waits for the handlers at work."""
         return self._subscribed(subscriber, types, handler, concurrency)
 
+    async def _insert(self, group: Sequence[_Fact]) -> None:
+        places = reserve(self._open_here, [fact.envelope for fact in group])
+        rows: list[asyncpg.Record] = []
+        try:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(
+                    _PUBLISH,
+                    [fact.envelope.type for fact in group],
+                    [fact.data for fact in group],
+                    [place.subscriber for place in places],
+                    [place.number for place in places],
+                    self._pace.lease_s,
+                )
+        except StoreUnavailable as error:
+            raise BusUnavailable(str(error)) from error
+        finally:
+            hand_over(places, [(row["subscriber"], row["id"]) for row in rows if row["id"] is not None])
+
     @asynccontextmanager
     async def _subscribed(
         self, subscriber: str, types: Sequence[type[Event]], handler: Handler, concurrency: int
@@ -98,8 +120,13 @@ class PostgresBus:
         await self.ensure(subscriber, types)
         queue = Queue(self._database, subscriber, [event.ce_type() for event in types], self._pace.lease_s)
         subscription = Subscription(queue, handler, concurrency, self._pace)
+        replicas = self._open_here.setdefault(subscriber, [])
         async with self._database.wakeups(f"bus_{subscriber}") as wakeup, subscription.running(wakeup):
-            yield
+            replicas.append(subscription)
+            try:
+                yield
+            finally:
+                replicas.remove(subscription)
 
 
 @asynccontextmanager

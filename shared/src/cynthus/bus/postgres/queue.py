@@ -4,28 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from cynthus.bus.postgres import functions
 from cynthus.store.database import Database
 
-# A claim or an acknowledgement that a crash of the server undoes means one more delivery, which is allowed
-# at any time: neither waits for the disk.
-_CLAIM = """
-WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value),
-picked AS MATERIALIZED (
-    SELECT id FROM bus.messages, relaxed
-    WHERE subscriber = $1 AND visible_at <= now() AND type = ANY($2)
-      AND (leased_until IS NULL OR leased_until <= now()) AND relaxed.value IS NOT NULL
-    ORDER BY visible_at, id LIMIT $3 FOR UPDATE OF messages SKIP LOCKED
-)
-UPDATE bus.messages AS claimed
-SET leased_until = now() + make_interval(secs => $4), attempts = claimed.attempts + 1
-FROM picked WHERE claimed.id = picked.id
-RETURNING claimed.id, claimed.attempts, claimed.data
-"""
-
-_ACKNOWLEDGE = """
-WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value)
-DELETE FROM bus.messages USING relaxed WHERE id = ANY($1) AND relaxed.value IS NOT NULL
-"""
+_CLAIM = f"SELECT id, attempts, data FROM {functions.CLAIM}($1, $2, $3, $4)"  # noqa: S608 - a constant
+_ACKNOWLEDGE = f"SELECT {functions.ACKNOWLEDGE}($1)"
 
 _PUT_BACK = """
 UPDATE bus.messages AS waiting
@@ -55,13 +38,13 @@ class Queue:
     def __init__(self, database: Database, subscriber: str, types: Sequence[str], lease_s: float) -> None:
         self._database = database
         self.subscriber = subscriber
-        self._types = list(types)
+        self.types = list(types)
         self._lease_s = lease_s
 
     async def claim(self, most: int) -> list[tuple[Claim, bytes]]:
         """Up to `most` waiting messages, oldest first; the attempt is counted before anybody handles it."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_CLAIM, self.subscriber, self._types, most, self._lease_s)
+            rows = await connection.fetch(_CLAIM, self.subscriber, self.types, most, self._lease_s)
         return [
             (Claim(row["id"], row["attempts"]), row["data"]) for row in sorted(rows, key=itemgetter("id"))
         ]

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from cynthus.bus import arrivals
 from cynthus.bus.custody import Custody, ended
 from cynthus.bus.pace import Pace
-from cynthus.bus.ports import Handler
+from cynthus.bus.ports import Delivery, Handler
 from cynthus.bus.postgres.queue import Claim, Queue
+from cynthus.events import Envelope
 from cynthus.events.codec import STRUCTURED
 from cynthus.store.ports import Wakeup
 
@@ -20,12 +21,27 @@ class Subscription:
 
     def __init__(self, queue: Queue, handler: Handler, concurrency: int, pace: Pace) -> None:
         self._queue = queue
+        self._most = concurrency
+        self._types = frozenset(queue.types)
         self._pace = pace
         self._custody: Custody[Claim] = Custody(
             self, handler, concurrency=concurrency, pace=pace, name=queue.subscriber
         )
         self._wake = asyncio.Event()
+        self._asleep = False
         self._closing = False
+
+    def reserve(self, event_type: str) -> bool:
+        """Keep a place for a message about to be published in this process, unless older ones may wait."""
+        return self._asleep and event_type in self._types and self._custody.reserve() == 1
+
+    def take(self, claim: Claim | None, envelope: Envelope) -> None:
+        """Start the message in the place kept for it; with None, let the place go."""
+        self._custody.unreserve()
+        if claim is not None and self._closing:
+            self._custody.release(claim)
+        elif claim is not None:
+            self._custody.start(claim, Delivery(envelope, claim.attempt))
 
     async def acknowledge(self, leases: Sequence[Claim]) -> None:
         """Remove messages that were handled."""
@@ -70,11 +86,16 @@ class Subscription:
         while await self._custody.room():
             self._wake.clear()
             if await self._custody.tried(self._start) and not self._closing:
+                self._asleep = True
                 await self._wake.wait()
+                self._asleep = False
 
     async def _start(self) -> bool:
-        wanted = self._custody.free
-        claimed = await self._queue.claim(wanted)
+        wanted = self._custody.reserve(self._most)
+        try:
+            claimed = await self._queue.claim(wanted)
+        finally:
+            self._custody.unreserve(wanted)
         for claim, data in claimed:
             arrival = arrivals.read(str(claim.id), {"content-type": STRUCTURED}, data, claim.attempt)
             self._custody.start(claim, arrival)

@@ -17,6 +17,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 from sqlalchemy.sql.ddl import DDLElement
 
+from cynthus.bus.postgres import functions
+
 SCHEMA = "bus"
 
 metadata = MetaData(schema=SCHEMA)
@@ -52,7 +54,7 @@ Index("messages_waiting", messages.c.subscriber, messages.c.visible_at, messages
 
 
 def ddl() -> list[str]:
-    """Statements that make the tables, each harmless when they exist."""
+    """Statements that make tables and functions, each harmless when they exist."""
     clauses: list[DDLElement] = [
         CreateSchema(SCHEMA, if_not_exists=True),
         *(CreateTable(table, if_not_exists=True) for table in metadata.sorted_tables),
@@ -62,4 +64,5 @@ def ddl() -> list[str]:
     return [
         *(str(clause.compile(dialect=dialect)) for clause in clauses),
         f"ALTER TABLE {SCHEMA}.messages ALTER COLUMN data SET STORAGE EXTERNAL",
+        *functions.DDL,
     ]
