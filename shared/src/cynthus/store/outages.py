@@ -7,6 +7,7 @@ OUTAGES: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # used in the moment between the server's last word and its hanging up
     ConnectionError,
     TimeoutError,
 )
