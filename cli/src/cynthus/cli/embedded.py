@@ -47,16 +47,21 @@ def known() -> bool:
     return os.path.isdir(folders.home())  # noqa: PTH112 (False also where we may not look)
 
 
+def not_running() -> Failure:
+    """Nobody to ask."""
+    return Failure(
+        code="no_platform",
+        what="no platform is running on this machine, and none is configured",
+        fix="cynthus up   (or set CYNTHUS_URL and CYNTHUS_TOKEN, or cynthus login --url URL)",
+        exit_code=exits.UNREACHABLE,
+    )
+
+
 def endpoint() -> Endpoint:
     """Where the platform is and the owner's token. Raises Failure when it was never started."""
     found = recorded()
     if found is None:
-        raise Failure(
-            code="no_platform",
-            what="no platform is running on this machine, and none is configured",
-            fix="cynthus up   (or set CYNTHUS_URL and CYNTHUS_TOKEN, or cynthus login --url URL)",
-            exit_code=exits.UNREACHABLE,
-        )
+        raise not_running()
     return Endpoint(found.url, _token(), "embedded")
 
 

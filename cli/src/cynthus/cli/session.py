@@ -44,6 +44,8 @@ class Session:
             return Api(Connection(lambda: configured, patience=patience))
         if start == "always" or (start == "if-known" and embedded.known()):
             self._ensure_embedded()
+        elif not embedded.listening():
+            raise embedded.not_running()
         return Api(Connection(embedded.endpoint, patience=patience))
 
     def place(self) -> str:

@@ -76,9 +76,9 @@ def _timeline(timeline: dict[str, float], screen: Terminal) -> Iterator[str]:
     for phase in phases:
         bar = sign * max(1, round(30 * timeline[phase] / longest))
         yield f"  {phase:14} {units.milliseconds(timeline[phase]):>8}  {screen.dim(bar)}"
-        for part in timeline:
+        for part, took in timeline.items():
             if part.startswith(f"{phase}."):
-                yield f"    {part.partition('.')[2]:12} {units.milliseconds(timeline[part]):>8}"
+                yield f"    {part.partition('.')[2]:12} {units.milliseconds(took):>8}"
     if "total" in timeline:
         yield f"  {'total':14} {units.milliseconds(timeline['total']):>8}"
 
