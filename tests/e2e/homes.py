@@ -79,6 +79,17 @@ class Home:
             version = max([version, *(event["version"] for event in page["events"])])
 
 
+def after_outage(home: Home, name: str, timeout_s: float = 90):
+    """The Run once it is over, asked for again and again while the platform cannot answer."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return home.wait_for(name, "SUCCEEDED", "FAILED", "CANCELLED", timeout_s=timeout_s)
+        except OSError:
+            assert time.monotonic() < deadline, f"the platform stays away: {name}"
+            time.sleep(0.1)
+
+
 @contextmanager
 def embedded(folder: Path, **environment: str) -> Iterator[Home]:
     """`cynthus up` in a state folder of its own, and `cynthus down` at the end."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import database
-from tests.e2e.homes import Home, embedded, five_processes, refresh, workers_of
+from tests.e2e.homes import Home, after_outage, embedded, five_processes, refresh, workers_of
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -75,12 +75,7 @@ def test_the_run_outlives_a_killed_database(laptop, project):
     pid_file = next(Path(laptop.environment["CYNTHUS_HOME"]).glob("postgres/**/postmaster.pid"))
     os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
     gate.touch()
-    for _ in range(200):
-        try:
-            run = laptop.wait_for("database", "SUCCEEDED", "FAILED")
-            break
-        except OSError:
-            continue
+    run = after_outage(laptop, "database")
     assert run["state"] == "SUCCEEDED"
     assert run["epoch"] == 1
 
@@ -151,12 +146,7 @@ def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postg
             with (tmp_path / f"{name}.log").open("ab") as log:
                 home.processes[name] = subprocess.Popen(process.args, env=environment, stdout=log, stderr=log)
         gate.touch()
-        for _ in range(200):
-            try:
-                run = home.wait_for("services", "SUCCEEDED", "FAILED")
-                break
-            except OSError:
-                continue
+        run = after_outage(home, "services")
         assert (run["state"], run["epoch"]) == ("SUCCEEDED", 1)
 
 
