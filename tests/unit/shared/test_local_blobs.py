@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contracts.blobs import BIG, BlobsContract, chunked, collect
 
 from cynthus.blobs import durability, layout
 from cynthus.blobs.local import LocalBlobs
 from cynthus.blobs.ports import BlobExists
 from cynthus.blobs.signing import SignatureRefused, UrlSigner
+from tests.contracts.blobs import BIG, BlobsContract, chunked, collect
 
 FULL_DISK = """
 import asyncio, resource, sys

@@ -1,7 +1,7 @@
 import pytest
-from tests.contracts.blobs import BlobsContract
 
 from cynthus.blobs.memory import MemoryBlobs
+from tests.contracts.blobs import BlobsContract
 
 
 class TestMemoryBlobs(BlobsContract):

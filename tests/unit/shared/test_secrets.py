@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from tests.contracts.secrets import SecretsContract
 
 from cynthus.secrets.encrypted import EncryptedSecrets, SecretsUnreadable
 from cynthus.secrets.memory import MemorySecrets
+from tests.contracts.secrets import SecretsContract
 
 KEY = "k" * 32
 

@@ -56,9 +56,10 @@ class Folder:
             for temporary, target in written:
                 temporary.replace(target)
             durability.sync_names(self.unfinished, folders)
-        finally:
+        except BaseException:
             for temporary, _ in written:
                 temporary.unlink(missing_ok=True)
+            raise
 
     def open(self, key: str, start: int, end: int | None, size: int) -> tuple[BinaryIO, bytes, int]:
         """An open file, the first piece, and how many bytes are wanted in all. Raises BlobMissing."""
