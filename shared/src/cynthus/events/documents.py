@@ -77,7 +77,7 @@ def asyncapi() -> dict[str, Any]:
         [(event, "validation") for event in EVENTS], ref_template=_DEFINED, schema_generator=_Plain
     )
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Cynthus events",
             "version": "1",
