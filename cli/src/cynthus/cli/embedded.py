@@ -1,18 +1,14 @@
 """The platform on this machine: a process of its own, found by the files it leaves in the state folder."""
 
-import http.client
-import importlib.util
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from cynthus.cli import exits, folders
 from cynthus.cli.client.endpoint import Endpoint
@@ -70,6 +66,8 @@ def listening() -> bool:
     found = recorded()
     if found is None or not _alive(found.pid):
         return False
+    from urllib.parse import urlsplit
+
     parts = urlsplit(found.url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_PROBE_S).close()
@@ -80,6 +78,9 @@ def listening() -> bool:
 
 def ready(url: str) -> bool:
     """Whether a platform answers at this address that it is ready."""
+    import http.client
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PROBE_S)
     try:
@@ -97,6 +98,8 @@ def start(waiting: Callable[[], None] = lambda: None) -> tuple[Started, bool]:
     if found is not None and _alive(found.pid) and ready(found.url):
         return found, False
     _require_installed()
+    import subprocess
+
     with _open_log() as log:
         before = log.tell()
         process = subprocess.Popen(
@@ -124,6 +127,8 @@ def start(waiting: Callable[[], None] = lambda: None) -> tuple[Started, bool]:
 def stop() -> str:
     """Stop everything that was started; what the platform said about it. Raises Failure."""
     _require_installed()
+    import subprocess
+
     ended = subprocess.run(
         [sys.executable, "-m", _MODULE, "--down"],
         capture_output=True,
@@ -190,6 +195,8 @@ def _token() -> str | None:
 
 
 def _require_installed() -> None:
+    import importlib.util
+
     if importlib.util.find_spec(_MODULE) is None:
         raise Failure(
             code="no_embedded_platform",

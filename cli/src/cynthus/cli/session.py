@@ -4,14 +4,15 @@ import json
 import os
 import sys
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cynthus.cli import embedded, exits, logins, terminal
-from cynthus.cli.client.api import Api
-from cynthus.cli.client.connection import Connection, Patience
+from cynthus.cli import exits, logins, terminal
 from cynthus.cli.client.endpoint import Endpoint
 from cynthus.cli.failure import Failure
 from cynthus.cli.reporter import Reporter
+
+if TYPE_CHECKING:
+    from cynthus.cli.client.api import Api
 
 Output = Literal["auto", "human", "json", "quiet"]
 Start = Literal["always", "if-known", "never"]
@@ -36,8 +37,12 @@ class Session:
         """Progress on stderr."""
         return Reporter(terminal.of(sys.stderr), quiet=self.quiet)
 
-    def api(self, start: Start = "if-known", *, patience_s: float = 3.0) -> Api:
+    def api(self, start: Start = "if-known", *, patience_s: float = 3.0) -> "Api":
         """The configured platform, or the one on this machine, started when allowed."""
+        from cynthus.cli import embedded
+        from cynthus.cli.client.api import Api
+        from cynthus.cli.client.connection import Connection, Patience
+
         patience = Patience(patience_s)
         configured = _configured()
         if configured is not None:
@@ -81,6 +86,8 @@ class Session:
             raise Failure(code="not_confirmed", what="left as it was", exit_code=exits.USAGE)
 
     def _ensure_embedded(self) -> None:
+        from cynthus.cli import embedded
+
         if embedded.listening():
             return
         say = self.reporter
