@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -130,8 +132,6 @@ def test_a_port_that_is_taken_is_a_clear_error(laptop, tmp_path, project):
 
 
 def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postgres_server):
-    import subprocess
-
     with database(postgres_server) as url, five_processes(tmp_path, url, CYNTHUS_BUS="postgres") as home:
         gate = start_slow(home, project, "services")
         for name in ("orchestrator", "provisioner", "builder"):
@@ -168,3 +168,39 @@ def test_the_platform_works_on_after_the_broker_lost_everything(
         (project / "main.py").write_text("print('after')")
         done = home.cynthus("run", "--name", "after", cwd=project)
         assert (done.returncode, done.stdout) == (0, "after\n"), done.stderr
+
+
+@pytest.mark.needs("pubsub-emulator")
+def test_a_message_nobody_understands_is_parked_seen_and_hinders_nobody(
+    tmp_path, project, postgres_server, pubsub_emulator
+):
+    bus = {
+        "CYNTHUS_BUS": "pubsub",
+        "CYNTHUS_PUBSUB_PROJECT": "e2e-poison",
+        "PUBSUB_EMULATOR_HOST": pubsub_emulator,
+    }
+    with database(postgres_server) as url, five_processes(tmp_path, url, **bus) as home:
+        poison(pubsub_emulator, "projects/e2e-poison/topics/cynthus.run-requested")
+        (project / "main.py").write_text("print('unhindered')")
+        done = home.cynthus("run", "--name", "healthy", cwd=project)
+        assert (done.returncode, done.stdout) == (0, "unhindered\n"), done.stderr
+        listed = home.cynthus("admin", "parked", "ls", "-o", "json", cwd=project)
+        rows = [json.loads(line) for line in listed.stdout.splitlines()]
+        assert {row["service"] for row in rows} == {"builder", "datasets", "orchestrator"}
+        shown = home.cynthus("admin", "parked", "show", "builder", rows[0]["id"], cwd=project)
+        assert shown.returncode == 0, shown.stderr
+        replayed = home.cynthus("admin", "parked", "replay", "builder", rows[0]["id"], cwd=project)
+        assert replayed.returncode != 0
+        assert "replay_failed" in replayed.stderr
+
+
+def poison(emulator: str, topic: str) -> None:
+    """Publish what is no event, as any other program with access could."""
+    body = {"messages": [{"data": "bm8ganNvbg==", "attributes": {"ce-type": "dev.cynthus.run.requested.v1"}}]}
+    request = urllib.request.Request(
+        f"http://{emulator}/v1/{topic}:publish",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200

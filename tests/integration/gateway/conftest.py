@@ -17,6 +17,7 @@ from cynthus.blobs.local import LocalBlobs
 from cynthus.blobs.signing import UrlSigner
 from cynthus.bus.memory import MemoryBus
 from cynthus.events import RunQueued
+from cynthus.gateway.adapters.http_parked import HttpParkedMessages
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.gateway.wiring import assemble
@@ -116,7 +117,11 @@ def gateway(database: Database, history: MemoryRunHistory, tmp_path: Path) -> Ga
     settings = GatewaySettings(
         orchestrator_url="http://orchestrator", owner_token=LOCAL_TOKEN, streams_per_owner=2
     )
-    return Gateway(assemble(settings, platform, history), platform, history)
+    return Gateway(
+        assemble(settings, platform, history, HttpParkedMessages({}, platform.internal_token)),
+        platform,
+        history,
+    )
 
 
 @pytest.fixture

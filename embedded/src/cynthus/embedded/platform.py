@@ -30,14 +30,15 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(open_platform(settings.platform))
         orchestrator = await stack.enter_async_context(open_orchestrator(settings.orchestrator, platform))
-        transport = httpx2.ASGITransport(orchestrator.app)
-        gateway = await stack.enter_async_context(
-            open_gateway(settings.gateway, platform, transport=transport)
-        )
         provisioner = await stack.enter_async_context(open_provisioner(settings.provisioner, platform))
         builder = await stack.enter_async_context(open_builder(settings.builder, platform))
         datasets = await stack.enter_async_context(open_datasets(settings.datasets, platform))
-        services = (gateway, builder, provisioner, orchestrator, datasets)
+        inside = (orchestrator, provisioner, builder, datasets)
+        transports = {service.name: httpx2.ASGITransport(service.app) for service in inside}
+        gateway = await stack.enter_async_context(
+            open_gateway(settings.gateway, platform, transports=transports)
+        )
+        services = (gateway, *inside)
         gateway.app.mount(ORCHESTRATOR, orchestrator.app)
         gateway.app.mount(PROVISIONER, provisioner.app)
         yield Service(

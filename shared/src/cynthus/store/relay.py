@@ -21,6 +21,8 @@ _SAVE_EVERY_S = 0.5
 _STANDBY_S = 0.25
 _FAREWELL_S = 1.0
 _REWIND = timedelta(hours=1)
+_AGAIN_S = (2.0, 10.0, 30.0)
+"""After a loss other services need a while to subscribe again; what they missed until then is repeated."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,10 +51,13 @@ class Relay:
         self._ahead: set[str] = set()
         self._catch_up_at = 0.0
         self._window: timedelta | None = None
+        self._repeats: list[tuple[float, timedelta]] = []
         bus.on_loss(self.rewind)
 
     def rewind(self, window: timedelta = _REWIND) -> None:
-        """Publish again everything younger than `window`, because the bus lost it."""
+        """Publish again everything younger than `window`, because the bus lost it; now and a few times later."""
+        now = time.monotonic()
+        self._repeats = [(now + delay, window) for delay in _AGAIN_S]
         self._window = window
         self._catch_up_at = 0.0
         if self._appended is not None:
@@ -96,7 +101,8 @@ class Relay:
             self._position = await self._catch_up(self._position)
             await self._save(every_s=_SAVE_EVERY_S)
             self._catch_up_at = time.monotonic() + _POLL_S
-        await appended.wait(max(0.0, self._catch_up_at - time.monotonic()))
+        due = min([self._catch_up_at, *(at for at, _ in self._repeats)])
+        await appended.wait(max(0.0, due - time.monotonic()))
 
     async def _settle(self) -> None:
         """Leave a checkpoint that knows of everything published, so that a restart repeats nothing."""

@@ -30,6 +30,7 @@ async def open_datasets(_: DatasetsSettings, platform: Platform) -> AsyncIterato
         platform.bus,
         {RunRequested: handler.requested},
     )
+    await platform.bus.ensure(SERVICE, [RunRequested])
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app()
     parked.install(app, consumer, inbox, platform.internal_token)

@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect
 
 from cynthus.blobs.ports import BlobMissing, DigestMismatch, StorageFull
 from cynthus.blobs.signing import SignatureRefused
-from cynthus.gateway.api import account, content, history, objects, openapi, projects, runs, snapshots
+from cynthus.gateway.api import account, admin, content, history, objects, openapi, projects, runs, snapshots
 from cynthus.gateway.api.failures import blobs_absent, history_refused, history_unavailable
 from cynthus.gateway.api.parts import Parts
 from cynthus.gateway.domain import problems
@@ -58,7 +58,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(problems.HistoryRefused, history_refused)
     for away in (problems.HistoryUnavailable, StoreUnavailable):
         app.add_exception_handler(away, history_unavailable)
-    for routes in (account, projects, runs, history, content, snapshots, objects):
+    for routes in (account, admin, projects, runs, history, content, snapshots, objects):
         app.include_router(routes.router)
     openapi.install(app)
     return app

@@ -145,3 +145,29 @@ class Tokens(Protocol):
     async def owner_of(self, fingerprint: str) -> str | None:
         """The owner of a token that was not revoked."""
         ...
+
+
+class ParkedElsewhere(Exception):
+    """A service's refusal about its parked messages: HTTP status, code, detail."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class ParkedMessages(Protocol):
+    """Messages that services gave up on."""
+
+    async def all(self) -> Json:
+        """`parked`, oldest first, and `unreachable` services."""
+        ...
+
+    async def one(self, service: str, message_id: str) -> Json:
+        """One of them. Raises ParkedElsewhere."""
+        ...
+
+    async def replay(self, service: str, message_id: str) -> Json:
+        """Have it handled again. Raises ParkedElsewhere."""
+        ...

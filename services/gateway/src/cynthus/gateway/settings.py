@@ -13,6 +13,10 @@ class GatewaySettings(BaseSettings):
     port: int = 7600
     orchestrator_url: str
     """Where run history is asked for."""
+    builder_url: str | None = None
+    provisioner_url: str | None = None
+    datasets_url: str | None = None
+    """Where the other services are asked for their parked messages."""
     owner_token: SecretStr | None = None
     """The local owner's token: whoever has it is the owner `local`."""
     streams_per_owner: int = 64

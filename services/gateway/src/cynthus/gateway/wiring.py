@@ -1,14 +1,15 @@
 """Assembles the gateway: the only place that knows its concrete classes."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 
 from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
 from cynthus.gateway.adapters.http_history import HttpRunHistory
+from cynthus.gateway.adapters.http_parked import HttpParkedMessages
 from cynthus.gateway.adapters.postgres_projects import PostgresProjects
 from cynthus.gateway.adapters.postgres_snapshots import PostgresSnapshots
 from cynthus.gateway.adapters.postgres_submissions import PostgresSubmissions
@@ -23,7 +24,7 @@ from cynthus.gateway.handlers.snapshots import SnapshotHandler
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.gateway.handlers.uploads import UploadHandler
 from cynthus.gateway.main import create_app
-from cynthus.gateway.ports import RunHistory
+from cynthus.gateway.ports import ParkedMessages, RunHistory
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
@@ -32,24 +33,42 @@ from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
+from cynthus.web import parked
 from cynthus.web.auth import fingerprint
 
 _LOCAL = "local"
-_IN_PROCESS = "http://orchestrator"
 _RANDOM_BITS = 48
 
 
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings, platform: Platform, *, transport: httpx2.AsyncBaseTransport | None = None
+    settings: GatewaySettings,
+    platform: Platform,
+    *,
+    transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
 ) -> AsyncIterator[Service]:
-    """The assembled service; `transport` leads to an orchestrator in the same process."""
-    url = settings.orchestrator_url if transport is None else _IN_PROCESS
-    async with _client(url, transport) as client:
-        yield assemble(settings, platform, HttpRunHistory(client, platform.internal_token))
+    """The assembled service; `transports` lead to services in the same process, by their names."""
+    inside = transports or {}
+    async with AsyncExitStack() as stack:
+        clients: dict[str, httpx2.AsyncClient] = {}
+        for name in ("orchestrator", "builder", "provisioner", "datasets"):
+            url = f"http://{name}" if name in inside else getattr(settings, f"{name}_url")
+            if url is not None:
+                client = _client(url, inside.get(name))
+                clients[name] = await stack.enter_async_context(client)
+        history = HttpRunHistory(clients["orchestrator"], platform.internal_token)
+        messages = HttpParkedMessages(clients, platform.internal_token)
+        service = assemble(settings, platform, history, messages)
+        clients[SERVICE] = await stack.enter_async_context(
+            _client(f"http://{SERVICE}", httpx2.ASGITransport(service.app))
+        )
+        await platform.bus.ensure(SERVICE, [RunQueued])
+        yield service
 
 
-def assemble(settings: GatewaySettings, platform: Platform, history: RunHistory) -> Service:
+def assemble(
+    settings: GatewaySettings, platform: Platform, history: RunHistory, messages: ParkedMessages
+) -> Service:
     """The service over any run history."""
     database = platform.database
     submissions = PostgresSubmissions(database)
@@ -70,22 +89,24 @@ def assemble(settings: GatewaySettings, platform: Platform, history: RunHistory)
         ),
         runs=runs,
         upload=UploadHandler(store),
+        parked=messages,
         streams=streams,
         digest_key=platform.internal_token.encode(),
         signer=platform.blobs.signer if isinstance(platform.blobs, LocalBlobs) else None,
     )
-    consumer = Consumer(
-        SERVICE, PostgresInbox(database, schema=SERVICE), platform.bus, {RunQueued: runs.queued}
-    )
+    inbox = PostgresInbox(database, schema=SERVICE)
+    consumer = Consumer(SERVICE, inbox, platform.bus, {RunQueued: runs.queued})
     relay = Relay(store, platform.bus, PostgresCheckpoint(database, schema=SERVICE))
 
     async def connected() -> bool:
         async with database.connection() as connection:
             return bool(await connection.fetchval("SELECT true"))
 
+    app = create_app(parts)
+    parked.install(app, consumer, inbox, platform.internal_token)
     return Service(
         SERVICE,
-        create_app(parts),
+        app,
         tasks=(relay.run, consumer.run, streams.run),
         checks={"database": connected},
     )

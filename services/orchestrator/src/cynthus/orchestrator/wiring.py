@@ -30,6 +30,7 @@ from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
+from cynthus.web import parked
 
 
 @asynccontextmanager
@@ -62,6 +63,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     signals = HeartbeatSignals(attempts.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
     tasks = (relay.run, consumer.run, reaper.run, signals.run, partial(bell.follow, store))
     await platform.bus.ensure(SERVICE, FACTS)
+    parked.install(app, consumer, inbox, platform.internal_token)
     yield Service(SERVICE, app, tasks)
 
 

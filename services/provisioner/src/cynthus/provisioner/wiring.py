@@ -51,6 +51,7 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
         platform.bus,
         {MachineRequested: handler.requested, MachineReleased: handler.released},
     )
+    await platform.bus.ensure(SERVICE, [MachineRequested, MachineReleased])
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app(ledger, platform.worker_tokens, settings.orders_url, reconciler.hello)
     parked.install(app, consumer, inbox, platform.internal_token)
