@@ -112,3 +112,14 @@ class RelayContract:
             await store.append("s", [event(300)], expected=300, why=WHY)
             await bus.until(lambda bus: len(bus.published) >= 301)
         assert len(bus.ids()) == len(set(bus.ids())) == 301
+
+    async def test_after_a_loss_everything_is_repeated_until_late_subscribers_are_back(
+        self, store: EventStore, checkpoint: Callable[[], Checkpoint]
+    ) -> None:
+        bus = RecordingBus()
+        (fact,) = await store.append("s", [event(1)], expected=0, why=WHY)
+        async with running(Relay(store, bus, checkpoint(), repeat_after_s=(0.01, 0.02))):
+            await bus.until(lambda bus: len(bus.published) >= 1)
+            bus.lose()
+            await bus.until(lambda bus: len(bus.published) >= 3)
+        assert set(bus.ids()) == {fact.envelope.id}

@@ -39,6 +39,8 @@ class Relay:
         bus: EventBus,
         checkpoint: Checkpoint,
         types: Collection[type[Event]] | None = None,
+        *,
+        repeat_after_s: Sequence[float] = _AGAIN_S,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -51,13 +53,14 @@ class Relay:
         self._ahead: set[str] = set()
         self._catch_up_at = 0.0
         self._window: timedelta | None = None
+        self._repeat_after_s = tuple(repeat_after_s)
         self._repeats: list[tuple[float, timedelta]] = []
         bus.on_loss(self.rewind)
 
     def rewind(self, window: timedelta = _REWIND) -> None:
-        """Publish again everything younger than `window`, because the bus lost it; now and a few times later."""
+        """Publish again everything younger than `window`, because the bus lost it; now and some times later."""
         now = time.monotonic()
-        self._repeats = [(now + delay, window) for delay in _AGAIN_S]
+        self._repeats = [(now + delay, window) for delay in self._repeat_after_s]
         self._window = window
         self._catch_up_at = 0.0
         if self._appended is not None:
