@@ -58,7 +58,7 @@ class Relay:
         bus.on_loss(self.rewind)
 
     def rewind(self, window: timedelta = _REWIND) -> None:
-        """Publish again everything younger than `window`, because the bus lost it; now and some times later."""
+        """Publish again everything younger than `window`, because the bus lost it; now and again later."""
         now = time.monotonic()
         self._repeats = [(now + delay, window) for delay in self._repeat_after_s]
         self._window = window
@@ -97,6 +97,9 @@ class Relay:
             self._position = self._saved = await self._checkpoint.load()
             self._catch_up_at = 0.0
         now = time.monotonic()
+        if self._repeats and now >= self._repeats[0][0]:
+            _, self._window = self._repeats.pop(0)
+            self._catch_up_at = 0.0
         fresh = [recorded for recorded in appended.take() if recorded.position > self._position]
         if fresh and now < self._catch_up_at:
             await self._publish_ahead(fresh, now)
