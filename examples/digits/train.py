@@ -64,7 +64,9 @@ def main() -> None:
     for epoch in range(1, options.epochs + 1):
         order = random.permutation(len(train_labels))
         batches = np.array_split(order, len(order) // 32)
-        loss = float(np.mean([step(weights, train_pixels[b], train_labels[b], options.rate) for b in batches]))
+        loss = float(
+            np.mean([step(weights, train_pixels[b], train_labels[b], options.rate) for b in batches])
+        )
         accuracy = float((forward(weights, test_pixels)[1].argmax(1) == test_labels).mean())
         history.append({"epoch": epoch, "loss": round(loss, 4), "accuracy": round(accuracy, 4)})
         print(f"epoch {epoch}/{options.epochs}  loss={loss:.3f}  accuracy={accuracy:.1%}", flush=True)

@@ -87,4 +87,4 @@ def test_nothing_names_a_place_on_the_machine_it_was_written_on():
 def test_every_service_says_what_it_owns():
     for service in (ROOT / "services").iterdir():
         text = (service / "README.md").read_text()
-        assert all(word in text for word in ("owns", "Reacts to", "Reports")), service.name
+        assert all(word in text.lower() for word in ("owns", "reacts to", "reports")), service.name

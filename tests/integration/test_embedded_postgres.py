@@ -75,7 +75,7 @@ async def come_back(database: EmbeddedPostgres, killed: int | None) -> None:
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what another process does has no event here)
+        while not condition():
             await asyncio.sleep(0.005)
 
 

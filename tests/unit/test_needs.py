@@ -1,4 +1,5 @@
 import pytest
+
 from tests.fixtures import needs
 
 pytest_plugins = ["pytester"]
