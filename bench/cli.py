@@ -2,15 +2,15 @@
 
 from bench import homes
 from bench.measure import Aim, Table, alternate, divide, median, ratio, spread
-from bench.peers import CYNTHUS, PYTHON, peer
+from bench.peers import CYNTHUS, peer, plain_python
 from bench.processes import Launcher
 
 ROUNDS = 11
 RUNS = 20
 IMPORTS = "import argparse, json, http.client, ssl; argparse.ArgumentParser().parse_args([])"
 FLOOR_NAME = "floor: python, argparse, json, http.client, ssl"
-FLOOR = [PYTHON, "-c", IMPORTS]
-LEAST = [PYTHON, "-S", "-c", "import argparse, json; argparse.ArgumentParser().parse_args([])"]
+FLOOR = [plain_python(), "-c", IMPORTS]
+LEAST = [plain_python(), "-S", "-c", "import argparse, json; argparse.ArgumentParser().parse_args([])"]
 
 
 def run():

@@ -9,8 +9,16 @@ from pathlib import Path
 CACHE = Path(os.environ.get("CYNTHUS_BENCH_CACHE") or Path.home() / ".cache" / "cynthus-bench")
 REQUIREMENTS = {"dstack": "dstack[server]==0.22.5", "modal": "modal==1.6.4", "ray": "ray[default]==2.60.0"}
 CYNTHUS = Path(sys.executable).with_name("cynthus")
-PYTHON = getattr(sys, "_base_executable", sys.executable)
-"""Without our virtual environment: the floor."""
+BASE = getattr(sys, "_base_executable", sys.executable)
+
+
+@cache
+def plain_python() -> Path:
+    """An interpreter with nothing installed, as a run's own environment has: the floor."""
+    python = CACHE / "plain" / "bin" / "python"
+    if not python.exists():
+        _uv("venv", "--clear", "--python", BASE, str(CACHE / "plain"))
+    return python
 
 
 @cache
@@ -21,8 +29,8 @@ def peer(name: str) -> Path | None:
     installed = home / "installed"
     if not installed.exists() or installed.read_text() != requirement:
         try:
-            _uv("venv", "--clear", "--python", PYTHON, str(home))
-            _uv("pip", "install", "--python", str(home), requirement)
+            _uv("venv", "--clear", "--python", BASE, str(home))
+            _uv("pip", "install", "--compile-bytecode", "--python", str(home), requirement)
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", "") or str(error)
             print(f"{requirement} is absent: {said.strip()[-500:]}", file=sys.stderr)

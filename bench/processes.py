@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.peers import PYTHON
+from bench.peers import plain_python
 
 MARK = "CYNTHUS_BENCH_OF"
 
@@ -22,7 +22,7 @@ class Launcher:
         self._errors = tempfile.NamedTemporaryFile(prefix="bench-stderr-")
         script = Path(__file__).with_name("launcher.py")
         self._process = subprocess.Popen(
-            [PYTHON, "-I", "-S", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [plain_python(), "-I", "-S", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return self
 

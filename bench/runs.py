@@ -7,7 +7,7 @@ import time
 
 from bench import floor, homes, processes
 from bench.measure import Aim, Table, alternate, divide, median, number, percentile, ratio, spread
-from bench.peers import PYTHON
+from bench.peers import plain_python
 
 ROUNDS = 11
 AT_ONCE = 8
@@ -57,7 +57,7 @@ class _Ray(_Tree):
         self.home, self.script, self.connect = home, script, home.client
 
     def submit(self, client, path):
-        return self.home.submit(client, f"{PYTHON} {self.script} {path}")
+        return self.home.submit(client, f"{plain_python()} {self.script} {path}")
 
     def succeeded(self, client, job):
         deadline = time.monotonic() + TIMEOUT_S
@@ -74,7 +74,7 @@ class _Floor(_Tree):
         self.home, self.script, self.connect = home, script, home.client
 
     def submit(self, client, path):
-        return self.home.submit(client, [PYTHON, str(self.script), str(path)])
+        return self.home.submit(client, [str(plain_python()), str(self.script), str(path)])
 
     def succeeded(self, client, run):
         return client.json("GET", f"/runs/{run}")["code"] == 0
@@ -88,7 +88,7 @@ class _Subprocess:
         return homes.Client("http://127.0.0.1:1")
 
     def submit(self, client, path):
-        return subprocess.Popen([PYTHON, self.script, path])
+        return subprocess.Popen([plain_python(), self.script, path])
 
     def cpu_seconds(self):
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
