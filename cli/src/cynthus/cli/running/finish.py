@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from cynthus.cli import units
 from cynthus.cli.client.api import Api
@@ -9,6 +10,8 @@ from cynthus.cli.client.resources import Run
 from cynthus.cli.reporter import Reporter
 from cynthus.cli.transfer.download import Fetched, download
 from cynthus.cli.transfer.progress import Progress
+
+_EVIDENCE_LINES = 20
 
 
 def fetch(
@@ -58,9 +61,18 @@ def report_end(run: Run, reporter: Reporter, *, fetched: Fetched | None, folder:
     cause = run.get("cause") or {}
     if cause:
         reporter.row("why", f"{cause.get('message')} [{cause.get('code')}]")
+        for line in _unseen(cause):
+            reporter.row("", line)
     if cause.get("fix"):
         reporter.row("fix", str(cause["fix"]))
     reporter.note(f"next: cynthus show {name} · cynthus logs {name} · cynthus rerun {name}")
+
+
+def _unseen(cause: dict[str, Any]) -> list[str]:
+    """Evidence that was not on the screen yet: a program's own last words were streamed before."""
+    if cause.get("exit_code") is not None or cause.get("signal") is not None:
+        return []
+    return [str(line) for line in cause.get("evidence") or ()][-_EVIDENCE_LINES:]
 
 
 def seconds_of(run: Run) -> float:

@@ -26,8 +26,12 @@ def built(data: Mapping[str, Any]) -> tuple[str, float | None]:
     digest = str(image.get("digest", ""))
     short = digest[: len("sha256:") + 12] + ("…" if digest else "")
     count = int(data.get("packages") or 0)
-    parts = [short, "cache hit" if data.get("cached") else "", f"{count} packages" if count else ""]
+    parts = [short, "cache hit" if data.get("cached") else "", _packages(count)]
     return "  ".join(part for part in parts if part), data.get("seconds")
+
+
+def _packages(count: int) -> str:
+    return f"{count} package{'' if count == 1 else 's'}" if count else ""
 
 
 def retried(data: Mapping[str, Any]) -> str:
