@@ -31,11 +31,15 @@ class Operation:
         return next((name for name in ABSENT if "{" + name + "}" in self.path), None)
 
 
+OPERATORS = "/v1/admin/"
+
+
 async def operations(client: httpx2.AsyncClient) -> list[Operation]:
     document = (await client.get("/schema")).json()
     return [
         Operation(operation["operationId"], method, path)
         for path, item in document["paths"].items()
+        if not path.startswith(OPERATORS)
         for method, operation in item.items()
         if method in METHODS
     ]
@@ -174,3 +178,19 @@ async def test_every_operation_works_for_its_owner(gateway: Gateway, ready: Read
         value = own_value(operation, run["id"], ready.snapshot)
         status, content = await call(ready.client, operation, value, ready.snapshot)
         assert 200 <= status < 300, (operation, status, content)
+
+
+@pytest.mark.parametrize(("method", "path"), [
+    ("GET", "/v1/admin/parked"),
+    ("GET", "/v1/admin/parked/builder/evt_1"),
+    ("POST", "/v1/admin/parked/builder/evt_1:replay"),
+])  # fmt: skip
+async def test_only_the_platforms_own_owner_learns_of_parked_messages(
+    gateway: Gateway, ann: httpx2.AsyncClient, method: str, path: str
+) -> None:
+    absent = await ann.request(method, "/v1/absent")
+    refused = await ann.request(method, path)
+    assert (refused.status_code, refused.json()["detail"]) == (404, absent.json()["detail"])
+    async with gateway.client(LOCAL_TOKEN) as local:
+        seen = await local.request(method, path)
+    assert seen.status_code == 200 or "there is no service" in seen.json()["detail"]

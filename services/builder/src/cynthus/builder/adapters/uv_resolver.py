@@ -60,6 +60,13 @@ class UvResolver:
         return await self._compile(plan, [text, *(item.line() for item in plan.additions())], folder)
 
     async def _run(self, folder: Path, *arguments: str) -> str:
+        """Its output; a passing trouble is given a second try. Raises LockRefused, ResolverUnavailable."""
+        try:
+            return await self._once(folder, *arguments)
+        except ResolverUnavailable:
+            return await self._once(folder, *arguments)
+
+    async def _once(self, folder: Path, *arguments: str) -> str:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")},
             "UV_SYSTEM_CERTS": "1",
@@ -79,7 +86,10 @@ class UvResolver:
                 process.kill()
         if process.returncode == 0:
             return output.decode()
-        raise _refusal(errors.decode(errors="replace"))
+        told = errors.decode(errors="replace").strip()
+        if not told:
+            raise ResolverUnavailable(f"the resolver ended without a word, status {process.returncode}")
+        raise _refusal(told)
 
 
 def _refusal(errors: str) -> Exception:
