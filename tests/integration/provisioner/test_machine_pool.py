@@ -17,7 +17,9 @@ from cynthus.events import (
     new_id,
 )
 from cynthus.provisioner.adapters.memory_machines import MemoryMachines
+from cynthus.provisioner.adapters.postgres_holds import MachineHolds
 from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
+from cynthus.provisioner.adapters.postgres_requests import RequestTable
 from cynthus.provisioner.domain.demand import Host
 from cynthus.provisioner.domain.pool import Limits, Stage
 from cynthus.provisioner.handlers import DemandHandler
@@ -27,6 +29,7 @@ from cynthus.store.database import open_database
 from cynthus.store.migrations import migrate
 from cynthus.store.ports import AlreadyHandled
 from cynthus.store.postgres import PostgresEventStore
+from cynthus.store.rebuild import rebuild
 
 
 class Pool:
@@ -36,7 +39,7 @@ class Pool:
         self.now = datetime.now(UTC)
         self.ledger = PostgresLedger(database)
         self.store = PostgresEventStore(
-            database, schema="provisioner", source="provisioner", projections=[self.ledger]
+            database, schema="provisioner", source="provisioner", projections=[RequestTable(), MachineHolds()]
         )
         self.machines = MemoryMachines(Host(cpu=2, memory_bytes=8 * 10**9))
         limits = Limits(slots, warm, timedelta(seconds=10), timedelta(seconds=60))
@@ -224,3 +227,28 @@ async def test_a_handled_message_is_not_handled_again_by_another_replica(pool):
         await other.handler.requested(request)
     assert (await pool.kinds("r9")).count("machine.requested") == 1
     assert delivery.attempt == 1
+
+
+async def test_requests_rebuilt_from_the_history_equal_the_live_ones(pool):
+    for run in ("r1", "r2", "r3"):
+        await pool.request(run)
+        await pool.tick()
+        if run != "r3":
+            await pool.hello()
+            await pool.tick()
+    await pool.release("r1")
+    await pool.request("r4", cpu=64)
+    pool.machines.specs.clear()
+    await pool.tick()
+
+    async def rows():
+        async with pool.store.database.connection() as connection:
+            return [
+                tuple(row)
+                for row in await connection.fetch("SELECT * FROM provisioner.requests ORDER BY 1, 2")
+            ]
+
+    live = await rows()
+    await rebuild(pool.store, [RequestTable()])
+    assert await rows() == live
+    assert {row[2] for row in live} >= {"released", "failed"}

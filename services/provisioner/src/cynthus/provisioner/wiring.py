@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from cynthus.events import MachineReleased, MachineRequested
+from cynthus.provisioner.adapters.postgres_holds import MachineHolds
 from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
+from cynthus.provisioner.adapters.postgres_requests import RequestTable
 from cynthus.provisioner.adapters.processes import ProcessMachines
 from cynthus.provisioner.domain.pool import Limits
 from cynthus.provisioner.handlers import SERVICE, DemandHandler
@@ -19,6 +21,7 @@ from cynthus.store.checkpoint import PostgresCheckpoint
 from cynthus.store.consumer import Consumer
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
+from cynthus.store.projections import Projection
 from cynthus.store.relay import Relay
 from cynthus.web import parked
 
@@ -27,7 +30,8 @@ from cynthus.web import parked
 async def open_provisioner(settings: ProvisionerSettings, platform: Platform) -> AsyncIterator[Service]:
     """The assembled service."""
     ledger = PostgresLedger(platform.database)
-    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[ledger])
+    tables: list[Projection] = [RequestTable(), MachineHolds()]
+    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=tables)
     machines = ProcessMachines(settings.machines_home)
 
     def spec(name: str) -> MachineSpec:

@@ -23,7 +23,10 @@ _CLAIM = """
     ) RETURNING run_id, key, message
 """
 _RENEW = "UPDATE builder.builds SET leased_until = clock_timestamp() + $2 WHERE run_id = $1"
-_ADD = 'INSERT INTO builder.builds (run_id, key, message, "order") VALUES ($1, $2, $3, $4)'
+_ADD = """
+    INSERT INTO builder.builds (run_id, key, message, "order")
+    SELECT $1, $2, data, $3 FROM builder.events WHERE stream = 'run-' || $1 AND type = $4 LIMIT 1
+"""
 _DONE = "DELETE FROM builder.builds WHERE run_id = $1"
 
 
@@ -73,16 +76,11 @@ class PostgresBuilds:
 
     async def apply(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Follow the history, in the transaction that appends to it."""
-        requests = {
-            event.run_id: event
-            for entry in recorded
-            if isinstance(event := entry.envelope.event, RunRequested)
-        }
         for entry in recorded:
             match entry.envelope.event:
                 case BuildStarted(run_id=run_id, key=key):
-                    message = requests[run_id].model_dump(mode="json")
-                    await connection.execute(_ADD, run_id, key, message, entry.position[1])
+                    asked = RunRequested.ce_type()
+                    await connection.execute(_ADD, run_id, key, entry.position[1], asked)
                 case ImageBuilt(run_id=run_id) | BuildFailed(run_id=run_id):
                     await connection.execute(_DONE, run_id)
                 case _:

@@ -1,13 +1,11 @@
-"""The ledger in PostgreSQL: machines and requests, kept in step with the history."""
+"""The ledger in PostgreSQL."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from cynthus.events import MachineDelayed, MachineReleased, MachineRequested, VMFailed, VMLost, VMReady
 from cynthus.provisioner.domain.pool import MachineRow, Stage
 from cynthus.provisioner.ports import Waiting
-from cynthus.store.database import Connection, Database
-from cynthus.store.ports import ConcurrentAppend, Recorded
+from cynthus.store.database import Database
 
 _MACHINES = "SELECT name, stage, since, run_id, epoch FROM provisioner.machines WHERE stage <> 'gone'"
 _WAITING = """
@@ -42,7 +40,7 @@ _GONE = """
 
 
 class PostgresLedger:
-    """The Ledger port, and the projection that the provisioner's history keeps up to date."""
+    """The Ledger port."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,58 +94,3 @@ class PostgresLedger:
     async def _value(self, sql: str, *arguments: object) -> Any:
         async with self._database.connection() as connection:
             return await connection.fetchval(sql, *arguments)
-
-    async def apply(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
-        """Follow the history, in the transaction that appends to it."""
-        for entry in recorded:
-            await _apply(connection, entry)
-
-    async def reset(self, connection: Connection) -> None:
-        """Forget what the history can tell again; intents are not in it and stay."""
-        await connection.execute("DELETE FROM provisioner.requests")
-
-
-async def _apply(connection: Connection, entry: Recorded) -> None:
-    match entry.envelope.event:
-        case MachineRequested(run_id=run_id, epoch=epoch):
-            await connection.execute(
-                'INSERT INTO provisioner.requests (run_id, epoch, stage, "order") VALUES ($1, $2, $3, $4)',
-                run_id, epoch, "waiting", entry.position[1],
-            )  # fmt: skip
-        case MachineDelayed(run_id=run_id, epoch=epoch):
-            sql = "UPDATE provisioner.requests SET delayed = true WHERE run_id = $1 AND epoch = $2"
-            await connection.execute(sql, run_id, epoch)
-        case VMReady(run_id=run_id, epoch=epoch, machine=machine):
-            await _hold(connection, run_id, epoch, machine)
-        case MachineReleased(run_id=run_id, epoch=epoch):
-            await _end(connection, run_id, epoch, "released")
-            await connection.execute(
-                "UPDATE provisioner.machines SET stage = 'idle', since = clock_timestamp()"
-                " WHERE run_id = $1 AND epoch = $2 AND stage = 'held'",
-                run_id, epoch,
-            )  # fmt: skip
-        case VMFailed(run_id=run_id, epoch=epoch):
-            await _end(connection, run_id, epoch, "failed")
-        case VMLost(run_id=run_id, epoch=epoch):
-            await _end(connection, run_id, epoch, "lost")
-        case _:
-            return
-
-
-async def _hold(connection: Connection, run_id: str, epoch: int, machine: str) -> None:
-    held = await connection.fetchval(
-        "UPDATE provisioner.machines SET stage = 'held', since = clock_timestamp(), run_id = $2, epoch = $3"
-        " WHERE name = $1 AND stage = 'idle' RETURNING name",
-        machine, run_id, epoch,
-    )  # fmt: skip
-    if held is None:
-        raise ConcurrentAppend(machine)
-    await connection.execute(
-        "UPDATE provisioner.requests SET stage = 'served', machine = $3 WHERE run_id = $1 AND epoch = $2",
-        run_id, epoch, machine,
-    )  # fmt: skip
-
-
-async def _end(connection: Connection, run_id: str, epoch: int, stage: str) -> None:
-    sql = "UPDATE provisioner.requests SET stage = $3 WHERE run_id = $1 AND epoch = $2"
-    await connection.execute(sql, run_id, epoch, stage)
