@@ -19,6 +19,8 @@ _POLL_S = 0.1
 _STEPS = {
     "run.queued": "waiting",
     "machine.requested": "waiting for a machine",
+    "vm.ready": "preparing the machine",
+    "image.built": "preparing the machine",
     "attempt.started": "running",
     "attempt.exited": "collecting",
     "run.cancel-requested": "cancelling",
