@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -65,7 +66,8 @@ class Environments:
     def _build(self, folder: str, python: str, lock: bytes, held: int) -> None:
         remove_tree(folder)
         os.mkdir(folder, mode=0o755)
-        self._uv(["venv", "--quiet", "--no-project", "--allow-existing", "--python", python, folder], held)
+        found = interpreter_for(python)
+        self._uv(["venv", "--quiet", "--no-project", "--allow-existing", "--python", found, folder], held)
         if any(line.strip() and not line.lstrip().startswith(b"#") for line in lock.splitlines()):
             requirements = f"{folder}/requirements.lock"
             written(requirements, lock, f"{requirements}.fresh")
@@ -113,6 +115,17 @@ def _environment() -> dict[str, str]:
     private = ("CYNTHUS_", "VIRTUAL_ENV", "PYTHON")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     return kept | {"UV_SYSTEM_CERTS": "1"}
+
+
+def interpreter_for(python: str) -> str:
+    """What uv is told: the interpreter that runs this worker when it fits, else the version to look for.
+
+    uv looks on PATH and among its own; the platform may run on an interpreter that is in neither.
+    """
+    here = sys.version_info
+    fits = python in {f"{here.major}.{here.minor}", f"{here.major}.{here.minor}.{here.micro}"}
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    return base if fits and os.path.exists(base) else python
 
 
 def _uv() -> str:
