@@ -90,9 +90,9 @@ class Cynthus:
             client.json("POST", f"/v1/projects/{self.project}/snapshots", {"snapshot": digest})
         return digest
 
-    def submit(self, client: Client, digest: str, *arguments: str) -> str:
+    def submit(self, client: Client, digest: str, *arguments: str, env: dict[str, str] | None = None) -> str:
         """The id of the accepted run."""
-        body = {"snapshot": digest, "entry": "main.py", "arguments": list(arguments)}
+        body = {"snapshot": digest, "entry": "main.py", "arguments": list(arguments), "env": env or {}}
         key = f"Idempotency-Key: {secrets.token_hex(8)}\r\n"
         return client.json("POST", f"/v1/projects/{self.project}/runs", body, key)["id"]
 

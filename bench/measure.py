@@ -60,8 +60,12 @@ def alternate(
     rounds: int = 11,
     warmups: int = 1,
     budget_s: float = 120,
+    settle_s: float = 0,
 ) -> dict[str, list[float]]:
-    """Call each candidate in turn, `rounds` times; what they return is the sample."""
+    """Call each candidate in turn, `rounds` times; what they return is the sample.
+
+    `settle_s`: a pause before each call, so that nobody pays for what the one before left behind.
+    """
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     stop = time.monotonic() + budget_s
     for turn in range(-warmups, rounds):
@@ -69,6 +73,7 @@ def alternate(
             print(f"{turn} of {rounds} rounds took {budget_s:.0f} s; no more", file=sys.stderr)
             break
         for name, candidate in candidates.items():
+            time.sleep(settle_s)
             sample = candidate()
             if turn >= 0:
                 samples[name].append(sample)

@@ -10,13 +10,19 @@ from bench.measure import Aim, Table, alternate, divide, median, number, percent
 from bench.peers import plain_python
 
 ROUNDS = 11
+SETTLE_S = 0.5
 AT_ONCE = 8
 OURS = 96
 THEIRS = 16
 TIMEOUT_S = 60.0
 BUDGET_S = 30.0
-SCRIPT = "import time\nnow = time.time_ns()\nimport sys\nopen(sys.argv[1], 'w').write(str(now))\n"
+SCRIPT = """import time
+now = time.time_ns()
+import os, sys
+open(os.environ.get("BENCH_PATH") or sys.argv[1], "w").write(str(now))
+"""
 CYNTHUS = "cynthus"
+PLANNED = "cynthus, new arguments each time: planned anew"
 PEER = "Ray Jobs"
 LEAST = "floor: subprocess"
 FLOOR = "floor: FastAPI, one commit, LISTEN, subprocess"
@@ -26,7 +32,7 @@ def run():
     with homes.folder() as folder, homes.cynthus() as ours, homes.ray() as theirs, floor.serve() as least:
         script = folder / "main.py"
         script.write_text(SCRIPT)
-        kinds = {CYNTHUS: _Cynthus(ours)}
+        kinds = {CYNTHUS: _Cynthus(ours), PLANNED: _Planned(ours)}
         if theirs is not None:
             kinds[PEER] = _Ray(theirs, script)
         kinds[FLOOR] = _Floor(least, script)
@@ -46,10 +52,15 @@ class _Cynthus(_Tree):
         self.home, self.digest, self.connect = home, home.upload(SCRIPT), home.client
 
     def submit(self, client, path):
-        return self.home.submit(client, self.digest, str(path))
+        return self.home.submit(client, self.digest, env={"BENCH_PATH": str(path)})
 
     def succeeded(self, client, run):
         return self.home.finish(client, run)["state"] == "SUCCEEDED"
+
+
+class _Planned(_Cynthus):
+    def submit(self, client, path):
+        return self.home.submit(client, self.digest, str(path))
 
 
 class _Ray(_Tree):
@@ -116,7 +127,7 @@ def _latency(kinds, folder):
         return candidate
 
     samples = alternate(
-        {name: timed(name, kind) for name, kind in kinds.items()}, ROUNDS, warmups=2, budget_s=60
+        {name: timed(name, kind) for name, kind in kinds.items()}, ROUNDS, warmups=2, budget_s=75
     )
     for client in clients.values():
         client.close()

@@ -10,7 +10,8 @@ import time
 from bench import floor, homes
 from bench.measure import Aim, Table, alternate, divide, median, number, percentile, ratio
 
-ROUNDS = 50
+ROUNDS = 40
+SETTLE_S = 0.25
 CLIENTS = 8
 SECONDS = 5.0
 MOST = 1000
@@ -63,7 +64,7 @@ def _one_client(candidates):
         return candidate
 
     submits = {name: timed(name, submit) for name, (_, submit, _) in candidates.items()}
-    samples = alternate(submits, ROUNDS, warmups=5)
+    samples = alternate(submits, ROUNDS, warmups=5, settle_s=SETTLE_S)
     for name, (_, _, listed) in candidates.items():
         _verify(name, accepted[name], listed(clients[name]))
         clients[name].close()
