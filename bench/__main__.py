@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import signal
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     failed = []
     for name in names or NAMES:
         try:
