@@ -27,7 +27,8 @@ def after(*events) -> Build:
 def test_what_was_built_before_is_answered_at_once():
     requested, answer = build.request(Build(), REQUESTED, "k", BUILT)
     assert requested == REQUESTED
-    assert answer == ImageBuilt(run_id="run_1", image=IMAGE, packages=2, cached=True)
+    image = IMAGE.model_copy(update={"command": ("python", "train.py", "--x", "1")})
+    assert answer == ImageBuilt(run_id="run_1", image=image, packages=2, cached=True)
 
 
 def test_what_is_new_is_started():
@@ -53,7 +54,7 @@ def test_equal_inputs_have_equal_keys_and_every_input_counts():
         build.key(REQUESTED.model_copy(update={"run_id": "run_2", "name": "other"}), "3.11"),
     }
     assert len(keys) == 1
-    for change in ({"snapshot": "sha256:bb"}, {"entry": "main.py"}, {"arguments": ()}, {"task": "t"}):
+    for change in ({"snapshot": "sha256:bb"}, {"entry": "main.py"}, {"entry": None}, {"task": "t"}):
         other = REQUESTED.model_copy(update={"spec": SPEC.model_copy(update=change)})
         keys.add(build.key(other, "3.11"))
     keys.add(build.key(REQUESTED, "3.12"))
@@ -64,3 +65,18 @@ def test_equal_inputs_have_equal_keys_and_every_input_counts():
 def test_facts_in_any_order_make_the_same_build():
     facts = [REQUESTED, BuildStarted(run_id="run_1", key="k"), ImageBuilt(run_id="run_1", image=IMAGE)]
     assert len({after(*order) for order in permutations(facts)}) == 1
+
+
+def test_other_arguments_of_a_script_are_the_same_build_with_another_command():
+    other = REQUESTED.model_copy(update={"spec": SPEC.model_copy(update={"arguments": ("--lr", "0.1")})})
+    assert build.key(other, "3.11") == build.key(REQUESTED, "3.11")
+    started = after(other, BuildStarted(run_id="run_1", key="k"))
+    (built,) = build.finish(started, "run_1", BUILT, 1.0, cached=False)
+    assert built.image.command == ("python", "train.py", "--lr", "0.1")
+
+
+def test_arguments_of_a_task_are_part_of_the_build():
+    task = SPEC.model_copy(update={"entry": None, "task": "main"})
+    one = REQUESTED.model_copy(update={"spec": task})
+    two = REQUESTED.model_copy(update={"spec": task.model_copy(update={"arguments": ("other",)})})
+    assert build.key(one, "3.11") != build.key(two, "3.11")

@@ -1,5 +1,6 @@
 """A plan for an uploaded snapshot: the same planning as on the client, on the files that really arrived."""
 
+from cynthus.builder.domain.build import separable
 from cynthus.events import RunSpec
 from cynthus.planning import CannotPlan, Plan, PlanRequest, SourceTree, plan
 from cynthus.spec import SpecInvalid, declared, load_spec, reader
@@ -15,7 +16,7 @@ def plan_snapshot(tree: SourceTree, spec: RunSpec, default_python: str) -> Plan:
         raise CannotPlan("spec_invalid", what=where, why=first.what, fix=first.fix, where=where) from error
     request = PlanRequest(
         entry=spec.entry,
-        args=spec.arguments,
+        args=() if separable(spec) else spec.arguments,
         task=spec.task,
         declared=declared(*found) if found is not None else None,
         default_python=default_python,

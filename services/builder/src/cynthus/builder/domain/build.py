@@ -13,16 +13,18 @@ from cynthus.events import (
     ImageBuilt,
     RunEvent,
     RunRequested,
+    RunSpec,
 )
 
-VERSION = 1
+VERSION = 2
 """Part of every key: raised when equal inputs would be built differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How far the build of a run has come."""
+    """How far the build of a run has come; `arguments` are added to the command of what is built."""
 
+    arguments: tuple[str, ...] = ()
     asked: bool = False
     started: bool = False
     answered: bool = False
@@ -45,12 +47,16 @@ class Failed:
     transient: bool = False
 
 
+def separable(spec: RunSpec) -> bool:
+    """Whether the arguments only follow the command, so that what is built is the same for all of them."""
+    return spec.entry is not None and spec.entry.endswith((".py", ".ipynb"))
+
+
 def key(message: RunRequested, default_python: str) -> str:
     """Names what is built: equal keys give equal images."""
     spec = message.spec
-    parts = [
-        VERSION, message.owner, spec.snapshot, spec.entry, list(spec.arguments), spec.task, default_python,
-    ]  # fmt: skip
+    arguments = None if separable(spec) else list(spec.arguments)
+    parts = [VERSION, message.owner, spec.snapshot, spec.entry, arguments, spec.task, default_python]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -60,7 +66,8 @@ def request(build: Build, message: RunRequested, build_key: str, cached: Built |
         return []
     if cached is None:
         return [message, BuildStarted(run_id=message.run_id, key=build_key)]
-    return [message, _image_built(message.run_id, cached, cached_before=True, seconds=0.0)]
+    arguments = evolve(build, message).arguments
+    return [message, _image_built(message.run_id, cached, arguments, cached_before=True, seconds=0.0)]
 
 
 def finish(
@@ -71,14 +78,14 @@ def finish(
         return []
     if isinstance(outcome, Failed):
         return [BuildFailed(run_id=run_id, cause=outcome.cause, transient=outcome.transient)]
-    return [_image_built(run_id, outcome, cached_before=cached, seconds=seconds)]
+    return [_image_built(run_id, outcome, build.arguments, cached_before=cached, seconds=seconds)]
 
 
 def evolve(build: Build, event: Event) -> Build:
     """Fold one fact in."""
     match event:
-        case RunRequested():
-            return replace(build, asked=True)
+        case RunRequested(spec=spec):
+            return replace(build, asked=True, arguments=spec.arguments if separable(spec) else ())
         case BuildStarted():
             return replace(build, started=True)
         case ImageBuilt() | BuildFailed():
@@ -87,10 +94,12 @@ def evolve(build: Build, event: Event) -> Build:
             return build
 
 
-def _image_built(run_id: str, built: Built, *, cached_before: bool, seconds: float) -> RunEvent:
+def _image_built(
+    run_id: str, built: Built, arguments: tuple[str, ...], *, cached_before: bool, seconds: float
+) -> RunEvent:
     return ImageBuilt(
         run_id=run_id,
-        image=built.image,
+        image=built.image.model_copy(update={"command": built.image.command + arguments}),
         packages=built.packages,
         cached=cached_before,
         seconds=seconds,
