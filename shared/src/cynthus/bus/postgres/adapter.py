@@ -13,7 +13,6 @@ from cynthus.bus.postgres import functions
 from cynthus.bus.postgres.handover import hand_over, reserve
 from cynthus.bus.postgres.queue import Queue
 from cynthus.bus.postgres.subscription import Subscription
-from cynthus.bus.postgres.tables import ddl
 from cynthus.events import Envelope, Event
 from cynthus.events.codec import to_json
 from cynthus.store.database import Database
@@ -68,6 +67,8 @@ class PostgresBus:
         async with self._database.transaction() as connection:
             if await connection.fetchval("SELECT to_regproc($1)", functions.ACKNOWLEDGE) is not None:
                 return
+            from cynthus.bus.postgres.tables import ddl
+
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _DDL_LOCK)
             for statement in ddl():
                 await connection.execute(statement)
