@@ -30,7 +30,7 @@ class Home:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def cynthus(
-        self, *arguments: str, cwd: Path, timeout_s: float = 90, **environment: str
+        self, *arguments: str, cwd: Path, timeout_s: float = 150, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
         return subprocess.run(
@@ -67,7 +67,7 @@ class Home:
         """The Run resource of a name or id."""
         return self.get(f"/v1/runs/{name}")
 
-    def wait_for(self, name: str, *states: str, timeout_s: float = 60):
+    def wait_for(self, name: str, *states: str, timeout_s: float = 120):
         """The Run once it is in one of the states; follows its events, so nothing is polled blindly."""
         deadline, version = time.monotonic() + timeout_s, 0
         while True:
@@ -79,7 +79,7 @@ class Home:
             version = max([version, *(event["version"] for event in page["events"])])
 
 
-def after_outage(home: Home, name: str, timeout_s: float = 90):
+def after_outage(home: Home, name: str, timeout_s: float = 120):
     """The Run once it is over, asked for again and again while the platform cannot answer."""
     deadline = time.monotonic() + timeout_s
     while True:

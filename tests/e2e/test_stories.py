@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.homes import workers_of
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 TRAIN = """
 import csv, json, os, sys
@@ -238,7 +238,7 @@ def test_a_killed_worker_costs_an_attempt_but_not_the_run(home, project):
     for pid in workers_of(home.folder):
         if machine in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
-    output, errors = following.communicate(timeout=90)
+    output, errors = following.communicate(timeout=150)
     assert following.returncode == 0, errors
     assert "attempt 2\n" in output
     run = home.run_of("survivor")
