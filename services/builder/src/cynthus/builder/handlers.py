@@ -30,13 +30,22 @@ class BuildHandler:
         assert isinstance(message, RunRequested)
         key = build.key(message, self._default_python)
         cached = await self._builds.find(key)
-        stream = _stream(message.run_id)
-        history = await self._store.read(stream)
-        if events := build.request(_replay(history), message, key, cached):
-            why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
-            await self._store.append(stream, events, expected=len(history), why=why)
+        try:
+            await self._answer(delivery, key, cached, [])
+        except ConcurrentAppend:  # not the first word about this run after all
+            await self._answer(delivery, key, cached, await self._store.read(_stream(message.run_id)))
         if cached is None:
             self._started()
+
+    async def _answer(
+        self, delivery: Delivery, key: str, cached: Built | None, history: list[Recorded]
+    ) -> None:
+        message = delivery.envelope.event
+        assert isinstance(message, RunRequested)
+        if events := build.request(_replay(history), message, key, cached):
+            why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
+            stream = _stream(message.run_id)
+            await self._store.append(stream, events, expected=len(history), why=why)
 
     async def finished(
         self, run_id: str, outcome: Built | Failed, seconds: float, *, cached: bool = False

@@ -40,13 +40,21 @@ class DemandHandler:
         """A run wants a machine: hold an idle one for it, or let it wait."""
         message = delivery.envelope.event
         assert isinstance(message, MachineRequested)
-        why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
         async with self._turn:
             offer = await self._offer()
-            history = await self._store.read(_stream(message.run_id))
-            events = demand.request(_replay(history), message, offer, self._host)
-            await self._append(message.run_id, events, history, why)
+            try:
+                await self._answer(delivery, offer, [])
+            except ConcurrentAppend:  # not the first word about this run, or the machine was taken
+                history = await self._store.read(_stream(message.run_id))
+                await self._answer(delivery, await self._offer(), history)
         self._changed()
+
+    async def _answer(self, delivery: Delivery, offer: Offer, history: list[Recorded]) -> None:
+        message = delivery.envelope.event
+        assert isinstance(message, MachineRequested)
+        events = demand.request(_replay(history), message, offer, self._host)
+        why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
+        await self._append(message.run_id, events, history, why)
 
     async def released(self, delivery: Delivery) -> None:
         """A run gives its machine back."""
