@@ -31,7 +31,7 @@ class RunHistoryContract:
     async def test_runs_are_found_by_id_prefix_and_name(self, history: RunHistory, kept) -> None:
         await kept.tell("ann", a_run(1))
         for reference in (a_run(1)["id"], a_run(1)["id"][:30], "n-1"):
-            assert await history.run("ann", reference) == a_run(1)
+            assert (await history.run("ann", reference)).read() == a_run(1)
         for owner, reference in (("bob", a_run(1)["id"]), ("ann", "n-2")):
             with pytest.raises(RunMissing):
                 await history.run(owner, reference)
@@ -46,9 +46,9 @@ class RunHistoryContract:
     async def test_pages_go_from_new_to_old(self, history: RunHistory, kept) -> None:
         for number in range(5):
             await kept.tell("ann", a_run(number))
-        page = await history.runs("ann", ANY, page_size=3, page_token=None)
+        page = (await history.runs("ann", ANY, page_size=3, page_token=None)).read()
         assert [run["name"] for run in page["runs"]] == ["n-4", "n-3", "n-2"]
-        rest = await history.runs("ann", ANY, page_size=3, page_token=page["next_page_token"])
+        rest = (await history.runs("ann", ANY, page_size=3, page_token=page["next_page_token"])).read()
         assert [run["name"] for run in rest["runs"]] == ["n-1", "n-0"]
         assert rest["next_page_token"] is None
 
@@ -57,7 +57,7 @@ class RunHistoryContract:
         await kept.tell("ann", a_run(2, state="FAILED", project="other"))
 
         async def names(wanted: RunFilter) -> list[str]:
-            page = await history.runs("ann", wanted, page_size=10, page_token=None)
+            page = (await history.runs("ann", wanted, page_size=10, page_token=None)).read()
             return [run["name"] for run in page["runs"]]
 
         assert await names(RunFilter(labels=("a:b:c", "d:e&f"))) == ["n-1"]
@@ -68,22 +68,22 @@ class RunHistoryContract:
     async def test_events_wait_for_news(self, history: RunHistory, kept) -> None:
         run = a_run(1)
         await kept.tell("ann", run, event="one")
-        first = await history.events("ann", run["id"], after=0, wait_s=0)
+        first = (await history.events("ann", run["id"], after=0, wait_s=0)).read()
         assert ([event["kind"] for event in first["events"]], first["over"]) == (["one"], False)
         waiting = asyncio.create_task(history.events("ann", run["id"], after=1, wait_s=30))
         await asyncio.sleep(0)
         await kept.tell("ann", run | {"state": "SUCCEEDED"}, event="two")
         async with asyncio.timeout(5):
-            second = await waiting
+            second = (await waiting).read()
         assert ([event["kind"] for event in second["events"]], second["over"]) == (["two"], True)
 
     async def test_logs_go_on_from_a_cursor(self, history: RunHistory, kept) -> None:
         run = a_run(1)
         for text in ("a", "b", "c"):
             await kept.tell("ann", run, log=text)
-        first = await history.logs("ann", run["id"], {"limit": "2"}, wait_s=0)
+        first = (await history.logs("ann", run["id"], {"limit": "2"}, wait_s=0)).read()
         assert [chunk["text"] for chunk in first["chunks"]] == ["a", "b"]
-        rest = await history.logs("ann", run["id"], {"after": first["cursor"]}, wait_s=0)
+        rest = (await history.logs("ann", run["id"], {"after": first["cursor"]}, wait_s=0)).read()
         assert [chunk["text"] for chunk in rest["chunks"]] == ["c"]
 
     async def test_only_what_is_over_is_deleted(self, history: RunHistory, kept) -> None:
@@ -100,10 +100,10 @@ class RunHistoryContract:
     async def test_changes_and_status_are_the_owners(self, history: RunHistory, kept) -> None:
         await kept.tell("ann", a_run(1))
         await kept.tell("bob", a_run(2))
-        changes = await history.changes("ann", after="0-0", wait_s=0)
+        changes = (await history.changes("ann", after="0-0", wait_s=0)).read()
         assert [change["run"] for change in changes["events"]] == [a_run(1)["id"]]
-        assert (await history.changes("ann", after=changes["cursor"], wait_s=0))["events"] == []
-        assert (await history.changes("ann", after=None, wait_s=0))["events"] == []
+        assert (await history.changes("ann", after=changes["cursor"], wait_s=0)).read()["events"] == []
+        assert (await history.changes("ann", after=None, wait_s=0)).read()["events"] == []
         assert (await history.status("ann"))["runs"] == {"RUNNING": 1}
 
     async def test_being_away_is_told(self, history: RunHistory, kept) -> None:

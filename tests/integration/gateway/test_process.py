@@ -124,8 +124,8 @@ def test_the_configuration_is_shown_without_secrets(database_url: str, tmp_path:
     assert not any(key in done.stdout for key in KEYS.values())
 
 
-def test_starting_embedded_imports_no_cloud_library() -> None:
-    modules = "[name for name in sys.modules if name.startswith('google')]"
+def test_starting_embedded_imports_no_cloud_library_and_no_http_client() -> None:
+    modules = "[name for name in sys.modules if name.startswith(('google', 'httpx'))]"
     code = f"import sys, cynthus.gateway.wiring, cynthus.runtime.serve; print({modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,9 @@ import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 
+from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_history import HttpRunHistory
+from cynthus.gateway.adapters.httpx2_calls import Httpx2Calls
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.ports import RunFilter
@@ -43,19 +45,19 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
         page_token: str | None = None,
     ) -> Any:
         wanted = RunFilter(project, state, label, name)
-        return await kept.runs(owner, wanted, page_size=page_size, page_token=page_token)
+        return (await kept.runs(owner, wanted, page_size=page_size, page_token=page_token)).read()
 
     @routes.get("/runs/{run}")
     async def run(run: str, owner: str) -> Any:
-        return await kept.run(owner, run)
+        return (await kept.run(owner, run)).read()
 
     @routes.get("/runs/{run}/events")
     async def events(run: str, owner: str, after: int, wait: float) -> Any:
-        return await kept.events(owner, run, after=after, wait_s=wait)
+        return (await kept.events(owner, run, after=after, wait_s=wait)).read()
 
     @routes.get("/runs/{run}/logs")
     async def logs(run: str, owner: str, wait: float, request: Request) -> Any:
-        return await kept.logs(owner, run, dict(request.query_params), wait_s=wait)
+        return (await kept.logs(owner, run, dict(request.query_params), wait_s=wait)).read()
 
     @routes.delete("/runs/{run}", status_code=204)
     async def delete(run: str, owner: str, results: Any) -> None:
@@ -67,7 +69,7 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
 
     @routes.get("/events")
     async def changes(owner: str, wait: float, after: str | None = None) -> Any:
-        return await kept.changes(owner, after=after, wait_s=wait)
+        return (await kept.changes(owner, after=after, wait_s=wait)).read()
 
     app.include_router(routes)
     return app
@@ -84,7 +86,13 @@ class TestHttpRunHistory(RunHistoryContract):
     async def history(self, kept: MemoryRunHistory) -> AsyncIterator[HttpRunHistory]:
         transport = httpx2.ASGITransport(orchestrator(kept))
         async with httpx2.AsyncClient(transport=transport, base_url="http://orchestrator") as client:
-            yield HttpRunHistory(client, TOKEN)
+            yield HttpRunHistory(Httpx2Calls(client), TOKEN)
+
+
+class TestHttpRunHistoryInOneProcess(RunHistoryContract):
+    @pytest.fixture
+    def history(self, kept: MemoryRunHistory) -> HttpRunHistory:
+        return HttpRunHistory(AsgiCalls(orchestrator(kept)), TOKEN)
 
 
 def answering(answer: httpx2.Response | Exception) -> HttpRunHistory:
@@ -94,7 +102,8 @@ def answering(answer: httpx2.Response | Exception) -> HttpRunHistory:
         return answer
 
     transport = httpx2.MockTransport(respond)
-    return HttpRunHistory(httpx2.AsyncClient(transport=transport, base_url="http://o"), TOKEN)
+    client = httpx2.AsyncClient(transport=transport, base_url="http://o")
+    return HttpRunHistory(Httpx2Calls(client), TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,6 @@ async def test_a_refusal_that_the_caller_can_act_on_is_passed_on() -> None:
 
 
 async def test_a_wrong_internal_token_means_away() -> None:
-    transport = httpx2.ASGITransport(orchestrator(MemoryRunHistory()))
-    client = httpx2.AsyncClient(transport=transport, base_url="http://orchestrator")
+    calls = AsgiCalls(orchestrator(MemoryRunHistory()))
     with pytest.raises(HistoryUnavailable):
-        await HttpRunHistory(client, "other").status("ann")
+        await HttpRunHistory(calls, "other").status("ann")

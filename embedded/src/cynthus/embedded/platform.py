@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import httpx2
-
 from cynthus.builder.wiring import open_builder
 from cynthus.datasets.wiring import open_datasets
 from cynthus.embedded.settings import ORCHESTRATOR, PROVISIONER, EmbeddedSettings
@@ -34,10 +32,8 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Service]:
         builder = await stack.enter_async_context(open_builder(settings.builder, platform))
         datasets = await stack.enter_async_context(open_datasets(settings.datasets, platform))
         inside = (orchestrator, provisioner, builder, datasets)
-        transports = {service.name: httpx2.ASGITransport(service.app) for service in inside}
-        gateway = await stack.enter_async_context(
-            open_gateway(settings.gateway, platform, transports=transports)
-        )
+        apps = {service.name: service.app for service in inside}
+        gateway = await stack.enter_async_context(open_gateway(settings.gateway, platform, inside=apps))
         services = (gateway, *inside)
         gateway.app.mount(ORCHESTRATOR, orchestrator.app)
         gateway.app.mount(PROVISIONER, provisioner.app)

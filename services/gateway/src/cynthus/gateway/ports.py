@@ -1,13 +1,66 @@
 """What the gateway needs of the world."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
+import orjson
+
 from cynthus.events import RunRequested
+from cynthus.gateway.domain.problems import HistoryUnavailable
 
 Json = dict[str, Any]
+Query = Mapping[str, str | int | float | Sequence[str]]
+"""The query of a question; a sequence is one name several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service answered, whatever the status."""
+
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """It did what it was asked."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+class ServiceSilent(Exception):
+    """A service gave no answer, or none in time."""
+
+
+class ServiceCalls(Protocol):
+    """Questions to one other service of the platform."""
+
+    async def ask(
+        self, method: str, path: str, query: Query, headers: Mapping[str, str], *, timeout_s: float
+    ) -> Reply:
+        """Its answer; `path` is percent-encoded. Raises ServiceSilent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object as it was sent: passed on as it is, or read."""
+
+    body: bytes
+
+    @classmethod
+    def of(cls, content: Json) -> "Document":
+        """A document of JSON values."""
+        return cls(orjson.dumps(content))
+
+    def read(self) -> Json:
+        """Its content. Raises HistoryUnavailable."""
+        try:
+            content: Json = orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise HistoryUnavailable("run history gave an answer that is no JSON") from error
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +163,21 @@ class Submissions(Protocol):
 class RunHistory(Protocol):
     """What became of runs. Raises RunMissing, HistoryRefused, HistoryUnavailable."""
 
-    async def runs(self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None) -> Json:
+    async def runs(
+        self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None
+    ) -> Document:
         """A page: `runs` and `next_page_token`."""
         ...
 
-    async def run(self, owner: str, reference: str) -> Json:
+    async def run(self, owner: str, reference: str) -> Document:
         """One Run resource."""
         ...
 
-    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Json:
+    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """`events` from after a version, and `over`."""
         ...
 
-    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Json:
+    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Document:
         """`chunks`, `cursor` and `over`."""
         ...
 
@@ -134,7 +189,7 @@ class RunHistory(Protocol):
         """Services and counts by state."""
         ...
 
-    async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Json:
+    async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Document:
         """State changes of all runs: `events` and `cursor`."""
         ...
 

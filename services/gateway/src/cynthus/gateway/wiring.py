@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-import httpx2
+from starlette.types import ASGIApp
 
 from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
+from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.http_parked import HttpParkedMessages
 from cynthus.gateway.adapters.postgres_projects import PostgresProjects
@@ -24,7 +25,7 @@ from cynthus.gateway.handlers.snapshots import SnapshotHandler
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.gateway.handlers.uploads import UploadHandler
 from cynthus.gateway.main import create_app
-from cynthus.gateway.ports import ParkedMessages, RunHistory
+from cynthus.gateway.ports import ParkedMessages, RunHistory, ServiceCalls
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
@@ -36,32 +37,26 @@ from cynthus.store.relay import Relay
 from cynthus.web import parked
 from cynthus.web.auth import fingerprint
 
+_ASKED = ("orchestrator", "builder", "provisioner", "datasets")
 _LOCAL = "local"
 _RANDOM_BITS = 48
 
 
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings,
-    platform: Platform,
-    *,
-    transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
+    settings: GatewaySettings, platform: Platform, *, inside: Mapping[str, ASGIApp] | None = None
 ) -> AsyncIterator[Service]:
-    """The assembled service; `transports` lead to services in the same process, by their names."""
-    inside = transports or {}
+    """The assembled service; `inside` are the applications of services in this process, by their names."""
     async with AsyncExitStack() as stack:
-        clients: dict[str, httpx2.AsyncClient] = {}
-        for name in ("orchestrator", "builder", "provisioner", "datasets"):
-            url = f"http://{name}" if name in inside else getattr(settings, f"{name}_url")
-            if url is not None:
-                client = _client(url, inside.get(name))
-                clients[name] = await stack.enter_async_context(client)
-        history = HttpRunHistory(clients["orchestrator"], platform.internal_token)
-        messages = HttpParkedMessages(clients, platform.internal_token)
+        services: dict[str, ServiceCalls] = {name: AsgiCalls(app) for name, app in (inside or {}).items()}
+        for name in _ASKED:
+            url: str | None = getattr(settings, f"{name}_url")
+            if name not in services and url is not None:
+                services[name] = await stack.enter_async_context(_elsewhere(url))
+        history = HttpRunHistory(services["orchestrator"], platform.internal_token)
+        messages = HttpParkedMessages(services, platform.internal_token)
         service = assemble(settings, platform, history, messages)
-        clients[SERVICE] = await stack.enter_async_context(
-            _client(f"http://{SERVICE}", httpx2.ASGITransport(service.app))
-        )
+        services[SERVICE] = AsgiCalls(service.app)
         await platform.bus.ensure(SERVICE, [RunQueued])
         yield service
 
@@ -117,7 +112,8 @@ def _fixed_tokens(settings: GatewaySettings) -> dict[str, str]:
     return {} if token is None else {fingerprint(token.get_secret_value()): _LOCAL}
 
 
-def _client(url: str, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
-    # Long polls hold a connection each, so that there must be many.
-    limits = httpx2.Limits(max_connections=2000, max_keepalive_connections=50, keepalive_expiry=60)
-    return httpx2.AsyncClient(base_url=url, transport=transport, limits=limits, trust_env=False)
+def _elsewhere(url: str) -> AbstractAsyncContextManager[ServiceCalls]:
+    # Only where it is needed: importing it takes a tenth of a second.
+    from cynthus.gateway.adapters.httpx2_calls import open_calls
+
+    return open_calls(url)

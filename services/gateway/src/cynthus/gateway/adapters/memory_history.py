@@ -7,7 +7,7 @@ from typing import Literal
 
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.domain.resources import FINAL_STATES
-from cynthus.gateway.ports import Json, RunFilter
+from cynthus.gateway.ports import Document, Json, RunFilter
 
 _MIN_PREFIX = 8
 
@@ -38,18 +38,18 @@ class MemoryRunHistory:
                 chunks.append(chunk)
             self._changed.notify_all()
 
-    async def runs(self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None) -> Json:
+    async def runs(
+        self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None
+    ) -> Document:
         """A page, newest first."""
         self._reach()
         mine = [run for (of, _), run in self._runs.items() if of == owner and _fits(run, wanted)]
         left = sorted((run for run in mine if run["id"] < (page_token or "~")), key=_id, reverse=True)
         more = len(left) > page_size
-        return {
-            "runs": left[:page_size],
-            "next_page_token": left[page_size - 1]["id"] if more else None,
-        }
+        following = left[page_size - 1]["id"] if more else None
+        return Document.of({"runs": left[:page_size], "next_page_token": following})
 
-    async def run(self, owner: str, reference: str) -> Json:
+    async def run(self, owner: str, reference: str) -> Document:
         """By id, prefix or name."""
         self._reach()
         mine = sorted((run for (of, _), run in self._runs.items() if of == owner), key=_id, reverse=True)
@@ -60,9 +60,9 @@ class MemoryRunHistory:
         found += [run for run in mine if run["name"] == reference]
         if not found:
             raise RunMissing("there is no such run")
-        return found[0]
+        return Document.of(found[0])
 
-    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Json:
+    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """Events after a version."""
 
         def look() -> tuple[Json, bool]:
@@ -72,7 +72,7 @@ class MemoryRunHistory:
 
         return await self._until(look, wait_s)
 
-    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Json:
+    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Document:
         """Chunks after a cursor."""
 
         def look() -> tuple[Json, bool]:
@@ -98,7 +98,7 @@ class MemoryRunHistory:
         states = [run["state"] for (of, _), run in self._runs.items() if of == owner]
         return {"runs": {state: states.count(state) for state in sorted(set(states))}}
 
-    async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Json:
+    async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Document:
         """Changes after a cursor; without one, from now on."""
         begin = len(self._changes) if after is None else int(after.partition("-")[2])
 
@@ -119,12 +119,12 @@ class MemoryRunHistory:
         if self.away:
             raise HistoryUnavailable("run history is away")
 
-    async def _until(self, look: Callable[[], tuple[Json, bool]], wait_s: float) -> Json:
+    async def _until(self, look: Callable[[], tuple[Json, bool]], wait_s: float) -> Document:
         async with self._changed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait_for(lambda: look()[1])
-            return look()[0]
+            return Document.of(look()[0])
 
 
 def _id(run: Json) -> str:

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
-from cynthus.gateway.api.answers import json_response
+from cynthus.gateway.api.answers import passed_on
 from cynthus.gateway.api.parts import Asked, User
 from cynthus.gateway.api.resources import Changes, RunEvents, RunLogs
 from cynthus.gateway.api.streams import Batch
+from cynthus.gateway.ports import Document
 from cynthus.web.problems import Refused
 
 router = APIRouter(prefix="/v1", tags=["history"])
@@ -43,11 +44,12 @@ async def list_run_events(
     run_id = await asked.parts.reader.resolve(asked.owner, run)
     if _SSE not in accept:
         wait_s = min(wait, _LONGEST_WAIT_S)
-        return json_response(await asked.parts.reader.events(asked.owner, run_id, after=after, wait_s=wait_s))
+        return passed_on(await asked.parts.reader.events(asked.owner, run_id, after=after, wait_s=wait_s))
 
     async def poll(cursor: str | None, wait_s: float) -> Batch:
         version = _version(cursor)
-        told = await asked.parts.reader.events(asked.owner, run_id, after=version, wait_s=wait_s)
+        document = await asked.parts.reader.events(asked.owner, run_id, after=version, wait_s=wait_s)
+        told = document.read()
         events = [(str(event["version"]), "event", event) for event in told["events"]]
         return Batch(events, events[-1][0] if events else cursor, told["over"])
 
@@ -72,15 +74,15 @@ async def read_run_logs(
     asked_for = {"source": source, "attempt": attempt, "limit": limit}
     query = {name: str(value) for name, value in asked_for.items() if value is not None}
 
-    async def ask(cursor: str | None, wait_s: float) -> dict[str, Any]:
+    async def ask(cursor: str | None, wait_s: float) -> Document:
         full = query | ({"after": cursor} if cursor else {})
         return await asked.parts.reader.logs(asked.owner, run_id, full, wait_s=wait_s)
 
     if _SSE not in accept:
-        return json_response(await ask(after, min(wait, _LONGEST_WAIT_S)))
+        return passed_on(await ask(after, min(wait, _LONGEST_WAIT_S)))
 
     async def poll(cursor: str | None, wait_s: float) -> Batch:
-        told = await ask(cursor, wait_s)
+        told = (await ask(cursor, wait_s)).read()
         chunks = [(chunk["cursor"], "log", chunk) for chunk in told["chunks"]]
         return Batch(chunks, told["cursor"] or cursor, told["over"])
 
@@ -97,17 +99,17 @@ async def watch_runs(
 ) -> Response:
     """State changes of all the caller's runs."""
     if _SSE not in accept:
-        return json_response(await _changes(asked, after, min(wait, _LONGEST_WAIT_S)))
+        return passed_on(await _changes(asked, after, min(wait, _LONGEST_WAIT_S)))
 
     async def poll(cursor: str | None, wait_s: float) -> Batch:
-        told = await _changes(asked, cursor, wait_s)
+        told = (await _changes(asked, cursor, wait_s)).read()
         events = [(event["cursor"], "event", event) for event in told["events"]]
         return Batch(events, told["cursor"] or cursor)
 
     return await asked.parts.streams.respond(asked.owner, last_event_id or after, poll)
 
 
-async def _changes(asked: Asked, cursor: str | None, wait_s: float) -> dict[str, Any]:
+async def _changes(asked: Asked, cursor: str | None, wait_s: float) -> Document:
     return await asked.parts.history.changes(asked.owner, after=cursor or None, wait_s=wait_s)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
-from cynthus.gateway.api.answers import json_response
+from cynthus.gateway.api.answers import json_response, passed_on
 from cynthus.gateway.api.paging import PageSize, PageToken
 from cynthus.gateway.api.parts import Asked, User
 from cynthus.gateway.api.references import require_name
@@ -62,13 +62,13 @@ async def list_runs(
     states = tuple(item.upper() for item in state)
     wanted = RunFilter(project, states, tuple(label), name)
     page = await asked.parts.reader.page(asked.owner, wanted, page_size=page_size, page_token=page_token)
-    return json_response(page)
+    return passed_on(page)
 
 
 @router.get("/runs/{run}", response_model=RunResource)
 async def show_run(asked: User, run: str) -> Response:
     """One run, by id, unambiguous prefix of an id, or name."""
-    return json_response(await asked.parts.reader.find(asked.owner, run))
+    return passed_on(await asked.parts.reader.show(asked.owner, run))
 
 
 @router.post("/runs/{run}:cancel", status_code=202, response_model=RunResource)

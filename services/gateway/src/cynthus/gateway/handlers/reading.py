@@ -8,7 +8,7 @@ from contextlib import suppress
 from cynthus.gateway.domain.problems import RunAmbiguous, RunMissing
 from cynthus.gateway.domain.resources import queued_run
 from cynthus.gateway.handlers.acknowledgements import Acknowledgements
-from cynthus.gateway.ports import Accepted, Json, RunFilter, RunHistory, Submissions
+from cynthus.gateway.ports import Accepted, Document, Json, RunFilter, RunHistory, Submissions
 
 _ID = re.compile(r"run_[0-9a-z]{26}")
 _REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -27,11 +27,14 @@ class RunReader:
 
     async def find(self, owner: str, reference: str) -> Json:
         """A Run resource by id, prefix or name. Raises RunMissing or RunAmbiguous."""
+        return (await self.show(owner, reference)).read()
+
+    async def show(self, owner: str, reference: str) -> Document:
+        """The same, as a document."""
         if not _REFERENCE.fullmatch(reference):
             raise RunMissing("there is no such run")
         if _ID.fullmatch(reference):
-            with suppress(RunMissing):
-                return await self._history.run(owner, reference)
+            return await self._show_id(owner, reference)
         # Before history: a run that is not pending any more is known there.
         pending = await self._submissions.pending(owner, reference)
         try:
@@ -39,8 +42,17 @@ class RunReader:
         except RunMissing:
             if pending is None:
                 raise
-            return _resource(pending)
+            return Document.of(_resource(pending))
         return known if pending is None else _newer(pending, known, reference)
+
+    async def _show_id(self, owner: str, run_id: str) -> Document:
+        with suppress(RunMissing):
+            return await self._history.run(owner, run_id)
+        pending = await self._submissions.pending(owner, run_id)
+        if pending is not None:
+            return Document.of(_resource(pending))
+        # Perhaps history took it over between the two looks.
+        return await self._history.run(owner, run_id)
 
     async def resolve(self, owner: str, reference: str) -> str:
         """The id that a reference stands for; a full id stands for itself, whether there or not."""
@@ -49,38 +61,43 @@ class RunReader:
         run_id: str = (await self.find(owner, reference))["id"]
         return run_id
 
-    async def page(self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None) -> Json:
+    async def page(
+        self, owner: str, wanted: RunFilter, *, page_size: int, page_token: str | None
+    ) -> Document:
         """A page of Run resources, newest first; the first one also has those not taken over yet."""
         pending: list[Accepted] = []
         if page_token is None:
             pending = await self._submissions.list_pending(owner, wanted, limit=page_size)
-        page = await self._history.runs(owner, wanted, page_size=page_size, page_token=page_token)
+        told = await self._history.runs(owner, wanted, page_size=page_size, page_token=page_token)
+        if not pending:
+            return told
+        page = told.read()
         known = {run["id"] for run in page["runs"]}
         early = [_resource(run) for run in pending if run.requested.run_id not in known]
-        if early:
-            page["runs"] = sorted([*early, *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
-        return page
+        runs = sorted([*early, *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
+        return Document.of({**page, "runs": runs})
 
-    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Json:
+    async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """Events of a run; of an accepted one none yet, and it is not over."""
 
-        def ask(left_s: float) -> Awaitable[Json]:
+        def ask(left_s: float) -> Awaitable[Document]:
             return self._history.events(owner, run_id, after=after, wait_s=left_s)
 
-        return await self._once_known(owner, run_id, ask, wait_s) or {"events": [], "over": False}
+        nothing = Document.of({"events": [], "over": False})
+        return await self._once_known(owner, run_id, ask, wait_s) or nothing
 
-    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Json:
+    async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Document:
         """Log chunks of a run; of an accepted one none yet, and it is not over."""
 
-        def ask(left_s: float) -> Awaitable[Json]:
+        def ask(left_s: float) -> Awaitable[Document]:
             return self._history.logs(owner, run_id, query, wait_s=left_s)
 
-        nothing: Json = {"chunks": [], "cursor": query.get("after"), "over": False}
+        nothing = Document.of({"chunks": [], "cursor": query.get("after"), "over": False})
         return await self._once_known(owner, run_id, ask, wait_s) or nothing
 
     async def _once_known(
-        self, owner: str, run_id: str, ask: Callable[[float], Awaitable[Json]], wait_s: float
-    ) -> Json | None:
+        self, owner: str, run_id: str, ask: Callable[[float], Awaitable[Document]], wait_s: float
+    ) -> Document | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         with self._acknowledgements.expecting(run_id) as arrived:
@@ -101,8 +118,8 @@ def _resource(accepted: Accepted) -> Json:
     return queued_run(accepted.requested, accepted.created_at)
 
 
-def _newer(pending: Accepted, known: Json, reference: str) -> Json:
-    run_id = pending.requested.run_id
+def _newer(pending: Accepted, told: Document, reference: str) -> Document:
+    known, run_id = told.read(), pending.requested.run_id
     if run_id != known["id"] and pending.requested.name != reference:
         raise RunAmbiguous(f"{reference!r} fits several runs; give more of the id")
-    return _resource(pending) if run_id > known["id"] else known
+    return Document.of(_resource(pending)) if run_id > known["id"] else told
