@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from cynthus.builder.wiring import open_builder
 from cynthus.datasets.wiring import open_datasets
+from cynthus.embedded.prefixes import ByPrefix
 from cynthus.embedded.settings import ORCHESTRATOR, PROVISIONER, EmbeddedSettings
 from cynthus.gateway.wiring import open_gateway
 from cynthus.orchestrator.wiring import open_orchestrator
@@ -35,8 +36,8 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Service]:
         apps = {service.name: service.app for service in inside}
         gateway = await stack.enter_async_context(open_gateway(settings.gateway, platform, inside=apps))
         services = (gateway, *inside)
-        gateway.app.mount(ORCHESTRATOR, orchestrator.app)
-        gateway.app.mount(PROVISIONER, provisioner.app)
+        called_by_workers = {ORCHESTRATOR: orchestrator.app, PROVISIONER: provisioner.app}
+        gateway.app.add_middleware(ByPrefix, applications=called_by_workers)
         yield Service(
             "embedded",
             gateway.app,
