@@ -19,7 +19,11 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     """Everything services share, open until the block ends. Raises StoreUnavailable."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            open_database(settings.database_url, max_size=settings.database_connections)
+            open_database(
+                settings.database_url,
+                max_size=settings.database_connections,
+                shared=not settings.single_process,
+            )
         )
         worker_key = settings.worker_key.get_secret_value()
         signer = UrlSigner(worker_key, settings.blobs_url) if settings.blobs_url else None
@@ -30,6 +34,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
             secrets=EncryptedSecrets(settings.secrets_folder, settings.secrets_key.get_secret_value()),
             worker_tokens=WorkerTokens(worker_key),
             internal_token=settings.internal_token.get_secret_value(),
+            bus_shares_database=settings.bus == "postgres",
         )
 
 

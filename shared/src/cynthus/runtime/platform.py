@@ -19,3 +19,5 @@ class Platform:
     secrets: Secrets
     worker_tokens: WorkerTokens
     internal_token: str
+    bus_shares_database: bool = False
+    """Messages are acknowledged where their effects are written, so a crash undoes both or neither."""

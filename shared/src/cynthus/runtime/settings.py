@@ -20,6 +20,8 @@ class PlatformSettings(BaseSettings):
     environment: Literal["embedded", "production"] = "production"
     database_url: str
     database_connections: int = 10
+    single_process: bool = False
+    """Nothing but this process waits for what is written, so nobody else is told of it."""
     bus: Literal["postgres", "pubsub", "memory"] = "postgres"
     pubsub_project: str | None = None
     blobs_folder: Path

@@ -18,12 +18,20 @@ class PostgresCheckpoint:
         self._database = database
         self._name = name
         self._lock = f"{schema}.{name}"
+        self._had = False
         self._load = in_schema(_LOAD, schema)
         self._save = in_schema(_SAVE, schema)
 
     async def mine(self) -> bool:
-        """Whether this relay has the lock."""
-        return await self._database.try_lock(self._lock, self)
+        """Whether this relay has the lock; once no, when it lost it: its position may be no more.
+
+        Others went on meanwhile, or a crash undid what was not on disk, and its places are taken again.
+        """
+        if self._had and not self._database.holds(self._lock, self):
+            self._had = False
+        else:
+            self._had = await self._database.try_lock(self._lock, self)
+        return self._had
 
     async def load(self) -> Position:
         """The saved position."""

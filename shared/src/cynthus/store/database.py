@@ -88,6 +88,10 @@ class Database:
         else:
             self._listening.hint(channel)
 
+    def holds(self, name: str, holder: object) -> bool:
+        """Whether `holder` has the lock `name` as far as is known here."""
+        return self._listening.holds(name, holder)
+
     async def try_lock(self, name: str, holder: object) -> bool:
         """Whether `holder` is the one in all processes that has the lock `name`; lost with the connection."""
         return await self._listening.try_lock(name, holder)

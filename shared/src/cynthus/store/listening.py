@@ -83,6 +83,10 @@ class Listening:
         finally:
             self._hints[channel].discard(waiter)
 
+    def holds(self, name: str, holder: object) -> bool:
+        """Whether `holder` has the lock, and the connection it hangs on was not lost."""
+        return self._holders.get(name) is holder
+
     async def try_lock(self, name: str, holder: object) -> bool:
         """Whether `holder` has the session lock `name` now; free when it is held already."""
         self._start()

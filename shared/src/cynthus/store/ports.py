@@ -37,12 +37,16 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Who appends and because of what; with `consumer` the message is marked as handled in the same step."""
+    """Who appends and because of what; with `consumer` the message is marked as handled in the same step.
+
+    `durable` is for effects of a message that something outside the database is to rely on at once.
+    """
 
     actor: str
     cause: Envelope | None = None
     consumer: str | None = None
     traceparent: str | None = None
+    durable: bool = False
 
 
 class EventStore(Protocol):

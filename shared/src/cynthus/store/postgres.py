@@ -22,7 +22,7 @@ from cynthus.store.ports import (
 from cynthus.store.projections import Projection
 from cynthus.store.recording import Draft, draft
 from cynthus.store.rows import arrays, recorded_from, scalars
-from cynthus.store.statements import MOST_SCALARS, statements
+from cynthus.store.statements import MOST_SCALARS, Gate, statements
 
 
 class _Refused(Exception):
@@ -30,16 +30,28 @@ class _Refused(Exception):
 
 
 class PostgresEventStore:
-    """One service's history in its own schema."""
+    """One service's history in its own schema.
+
+    With `relaxed_consumers` the effects of a message do not wait for the disk, unless `why.durable`: only
+    where the bus keeps its messages in the same database, and a crash that undoes them undoes the later
+    acknowledgement too.
+    """
 
     def __init__(
-        self, database: Database, *, schema: str, source: str, projections: Sequence[Projection] = ()
+        self,
+        database: Database,
+        *,
+        schema: str,
+        source: str,
+        projections: Sequence[Projection] = (),
+        relaxed_consumers: bool = False,
     ) -> None:
         self.database = database
         self.schema = schema
         self.source = source
         self.channel = f"{schema}_events"
         self._projections = tuple(projections)
+        self._relaxed = relaxed_consumers
         self.sql = statements(schema)
         self._readers = Readers()
 
@@ -104,12 +116,13 @@ class PostgresEventStore:
         self, connection: Connection, stream: str, drafts: Sequence[Draft], expected: int, why: Why
     ) -> list[Recorded]:
         inbox = (why.consumer, why.cause.id) if why.consumer and why.cause else ()
+        gate = self._gate(why)
         if not drafts:
-            if not await connection.fetch(self.sql.mark, stream, expected, *inbox):
+            if not await connection.fetch(self.sql.mark[gate], stream, expected, *inbox):
                 raise _Refused
             return []
         few = len(drafts) <= MOST_SCALARS
-        sql = self.sql.add[bool(inbox), len(drafts) if few else None]
+        sql = self.sql.add[gate, len(drafts) if few else None]
         values = scalars(drafts) if few else arrays(drafts)
         row = await connection.fetchrow(sql, stream, expected, *inbox, *values)
         if row is None:
@@ -119,6 +132,11 @@ class PostgresEventStore:
             Recorded((transaction_id, position), fact.recorded_as(stream, version, now), fact.decided)
             for version, (fact, position) in enumerate(zip(drafts, positions, strict=True), expected + 1)
         ]
+
+    def _gate(self, why: Why) -> Gate:
+        if why.cause is None or why.consumer is None:
+            return "version"
+        return "relaxed" if self._relaxed and not why.durable else "message"
 
     async def _refusal(self, drafts: Sequence[Draft], why: Why) -> Exception:
         """Why nothing was written; a cause that is done counts more than a stream that moved on."""

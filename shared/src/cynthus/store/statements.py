@@ -1,8 +1,12 @@
 """The SQL of the event store. `@.` stands for the schema."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from cynthus.store.rows import FACT_COLUMNS
+
+Gate = Literal["version", "message", "relaxed"]
+"""What lets facts in: the expected version; also a message not handled yet; and without waiting for disk."""
 
 MOST_SCALARS = 4
 """Up to so many facts travel as scalars."""
@@ -11,12 +15,22 @@ _HEAD = "head AS (SELECT coalesce(max(version), 0) AS version FROM @.events WHER
 
 _MARK = """
     INSERT INTO @.inbox AS inbox (consumer, event_id, handled_at)
-    SELECT $3, $4, now() FROM head WHERE head.version = $2
+    SELECT $3, $4, now() FROM @FROM WHERE head.version = $2
     ON CONFLICT (consumer, event_id) DO UPDATE SET handled_at = excluded.handled_at
         WHERE inbox.handled_at IS NULL
     RETURNING 1"""
 
+_DURABLE = "head"
+_RELAXED = "head, (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed"
+"""What a message means comes again with the message, so its commit need not wait for the disk."""
+
 _CURRENT = "SELECT FROM head WHERE version = $2"
+
+_GATES: dict[Gate, str] = {
+    "version": _CURRENT,
+    "message": _MARK.replace("@FROM", _DURABLE),
+    "relaxed": _MARK.replace("@FROM", _RELAXED),
+}
 
 _ADD = """
 WITH @HEAD, gate AS (@GATE), clock AS (SELECT clock_timestamp() AS now), added AS (
@@ -65,17 +79,17 @@ def in_schema(sql: str, schema: str) -> str:
     return sql.replace("@.", f'"{schema}".')
 
 
-def add(schema: str, *, once: bool, rows: int | None) -> str:
+def add(schema: str, *, gate: Gate, rows: int | None) -> str:
     """Append `rows` facts given as scalars, which is quicker for a few, or (None) as one array a column.
 
-    With `once` the first parameters after stream and version are consumer and message. The one row of the
-    answer has transaction id, time and positions; there is none if the facts were refused.
+    With a message the first parameters after stream and version are consumer and message. The one row of
+    the answer has transaction id, time and positions; there is none if the facts were refused.
     """
-    if rows == 1 and not once:
+    if rows == 1 and gate == "version":
         return in_schema(_ADD_ONE, schema)
-    first = 5 if once else 3
+    first = 3 if gate == "version" else 5
     text = _values(first, rows) if rows else _unnested(first)
-    sql = _ADD.replace("@HEAD", _HEAD).replace("@GATE", _MARK if once else _CURRENT).replace("@ROWS", text)
+    sql = _ADD.replace("@HEAD", _HEAD).replace("@GATE", _GATES[gate]).replace("@ROWS", text)
     return in_schema(sql, schema)
 
 
@@ -95,10 +109,10 @@ def _unnested(first: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """Made once per store, so that asyncpg's statement cache finds them. `add` is by (once, rows)."""
+    """Made once per store, so that asyncpg's statement cache finds them. `add` is by (gate, rows)."""
 
-    add: dict[tuple[bool, int | None], str]
-    mark: str
+    add: dict[tuple[Gate, int | None], str]
+    mark: dict[Gate, str]
     handled: str
     by_id: str
     read: str
@@ -111,11 +125,15 @@ def statements(schema: str) -> Statements:
     """All statements for `schema`."""
     return Statements(
         add={
-            (once, rows): add(schema, once=once, rows=rows)
-            for once in (False, True)
+            (gate, rows): add(schema, gate=gate, rows=rows)
+            for gate in _GATES
             for rows in (None, *range(1, MOST_SCALARS + 1))
         },
-        mark=in_schema(f"WITH {_HEAD} {_MARK}", schema),
+        mark={
+            gate: in_schema(f"WITH {_HEAD} {sql}", schema)
+            for gate, sql in _GATES.items()
+            if gate != "version"
+        },
         handled=in_schema(_HANDLED, schema),
         by_id=in_schema(_BY_ID, schema),
         read=in_schema(_READ, schema),

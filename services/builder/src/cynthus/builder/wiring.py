@@ -27,7 +27,13 @@ from cynthus.web import parked
 async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIterator[Service]:
     """The assembled service."""
     builds = PostgresBuilds(platform.database)
-    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[builds])
+    store = PostgresEventStore(
+        platform.database,
+        schema=SERVICE,
+        source=SERVICE,
+        projections=[builds],
+        relaxed_consumers=platform.bus_shares_database,
+    )
     resolver = UvResolver(settings.uv or _find_uv())
     recipe = Recipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
     nudged = asyncio.Event()

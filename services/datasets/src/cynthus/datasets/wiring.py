@@ -21,7 +21,13 @@ from cynthus.web import parked
 @asynccontextmanager
 async def open_datasets(_: DatasetsSettings, platform: Platform) -> AsyncIterator[Service]:
     """The assembled service."""
-    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=[])
+    store = PostgresEventStore(
+        platform.database,
+        schema=SERVICE,
+        source=SERVICE,
+        projections=[],
+        relaxed_consumers=platform.bus_shares_database,
+    )
     handler = DatasetHandler(store, BlobPins(platform.database, platform.blobs))
     inbox = PostgresInbox(platform.database, schema=SERVICE)
     consumer = Consumer(

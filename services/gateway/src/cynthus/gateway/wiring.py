@@ -67,7 +67,13 @@ def assemble(
     """The service over any run history."""
     database = platform.database
     submissions = PostgresSubmissions(database)
-    store = PostgresEventStore(database, schema=SERVICE, source=SERVICE, projections=[submissions])
+    store = PostgresEventStore(
+        database,
+        schema=SERVICE,
+        source=SERVICE,
+        projections=[submissions],
+        relaxed_consumers=platform.bus_shares_database,
+    )
     acknowledgements = Acknowledgements()
     runs = RunHandler(store, platform.secrets, acknowledgements)
     streams = EventStreams(settings.streams_per_owner)

@@ -31,7 +31,13 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
     """The assembled service."""
     ledger = PostgresLedger(platform.database)
     tables: list[Projection] = [RequestTable(), MachineHolds()]
-    store = PostgresEventStore(platform.database, schema=SERVICE, source=SERVICE, projections=tables)
+    store = PostgresEventStore(
+        platform.database,
+        schema=SERVICE,
+        source=SERVICE,
+        projections=tables,
+        relaxed_consumers=platform.bus_shares_database,
+    )
     machines = ProcessMachines(settings.machines_home)
 
     def spec(name: str) -> MachineSpec:
