@@ -41,6 +41,14 @@ class LogTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPage:
+    """Chunks, and whether their run was over when they were read."""
+
+    chunks: list[LogChunk]
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which of an owner's runs, newest first; `before` is the id of the last one already seen."""
 
@@ -58,6 +66,14 @@ class MachineWork:
 
     run: Run | None
     gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Facts of a run, and whether there can be no more after them."""
+
+    facts: list[Recorded]
+    over: bool
 
 
 class Leases(Protocol):
@@ -99,6 +115,19 @@ class LogIndex(Protocol):
         """Chunks after (epoch, seq), in that order."""
         ...
 
+    async def watch(
+        self,
+        owner: str,
+        run_id: str,
+        after: tuple[int, int],
+        limit: int,
+        *,
+        source: str | None,
+        epoch: int | None,
+    ) -> LogPage | None:
+        """The same for a reader, together with whether the run is over; None: the owner has no such run."""
+        ...
+
 
 class Runs(Protocol):
     """Runs as tables know them: lists, searches, what is due."""
@@ -137,7 +166,11 @@ class Runs(Protocol):
 
 
 class Feed(Protocol):
-    """What happens to all runs of an owner."""
+    """What happens to one run, or to all runs of an owner."""
+
+    async def history(self, owner: str, run_id: str, after: int, limit: int) -> History | None:
+        """Facts of a run after a version, read together with whether it is over; None: no such run."""
+        ...
 
     async def feed(self, owner: str, after: Position | None, limit: int) -> tuple[list[Recorded], Position]:
         """Facts about an owner's runs in commit-safe order, and where to go on; None: from now on."""

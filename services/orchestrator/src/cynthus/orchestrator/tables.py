@@ -47,7 +47,7 @@ attempts = Table(
     Column("machine", Text),
     Column("state", Text, nullable=False),
     Column("gone", Boolean, nullable=False),
-    Index("attempts_machine_idx", "machine"),
+    Index("attempts_wanted_idx", "machine", postgresql_where=text("state = 'STARTING' OR gone")),
 )
 
 leases = Table(

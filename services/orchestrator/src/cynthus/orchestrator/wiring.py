@@ -40,7 +40,13 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     limits = limits_of(settings)
     recent, bell = RecentRuns(), ProcessBell()
     tables = RunTables(recent, limits, settings.lease_s)
-    store = PostgresEventStore(database, schema=SERVICE, source=SERVICE, projections=[tables])
+    store = PostgresEventStore(
+        database,
+        schema=SERVICE,
+        source=SERVICE,
+        projections=[tables],
+        relaxed_consumers=platform.bus_shares_database,
+    )
     handler = RunHandler(store, recent, bell, limits)
     runs, index, leases = PostgresRuns(database), PostgresLogIndex(database), PostgresLeases(database)
     logs = Logs(index, platform.blobs, bell)
@@ -51,7 +57,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
         worker.router(attempts, orders, logs, platform.worker_tokens),
         internal.router(
             runs,
-            Streams(runs, store, logs, PostgresFeed(database), bell),
+            Streams(runs, recent, logs, PostgresFeed(database), bell),
             Deletion(runs, index, platform.blobs, platform.secrets, bell),
             platform.internal_token,
         ),

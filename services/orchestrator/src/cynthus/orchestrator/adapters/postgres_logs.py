@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cynthus.orchestrator.domain.messages import Fenced
-from cynthus.orchestrator.ports import LogChunk, LogHead, LogTotals
+from cynthus.orchestrator.ports import LogChunk, LogHead, LogPage, LogTotals
 from cynthus.store.database import Database
 
 if TYPE_CHECKING:
@@ -43,6 +43,16 @@ _PAGE = """
     WHERE run_id = $1 AND (epoch, seq) > ($2::bigint, $3::bigint)
         AND ($5::text IS NULL OR source = $5) AND ($6::int IS NULL OR epoch = $6)
     ORDER BY epoch, seq LIMIT $4"""
+_WATCH = """
+    SELECT runs.state IN ('SUCCEEDED', 'FAILED', 'CANCELLED') AS over, chunks.*
+    FROM orchestrator.runs LEFT JOIN LATERAL (
+        SELECT run_id, epoch, seq, source, start_offset, size, at FROM orchestrator.log_chunks
+        WHERE run_id = runs.id AND (epoch, seq) > ($2::bigint, $3::bigint)
+            AND ($5::text IS NULL OR source = $5) AND ($6::int IS NULL OR epoch = $6)
+        ORDER BY epoch, seq LIMIT $4) AS chunks ON true
+    WHERE runs.id = $1 AND runs.owner = $7
+        AND NOT EXISTS (SELECT FROM orchestrator.hidden_runs AS hidden WHERE hidden.run_id = runs.id)
+    ORDER BY chunks.epoch, chunks.seq"""
 
 
 class PostgresLogIndex:
@@ -88,6 +98,23 @@ class PostgresLogIndex:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_PAGE, run_id, *after, limit, source, epoch)
         return [_chunk(row) for row in rows]
+
+    async def watch(
+        self,
+        owner: str,
+        run_id: str,
+        after: tuple[int, int],
+        limit: int,
+        *,
+        source: str | None,
+        epoch: int | None,
+    ) -> LogPage | None:
+        """Chunks and whether the run is over: one statement, so one moment."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_WATCH, run_id, *after, limit, source, epoch, owner)
+        if not rows:
+            return None
+        return LogPage([_chunk(row) for row in rows if row["run_id"] is not None], rows[0]["over"])
 
 
 def _chunk(row: "asyncpg.Record") -> LogChunk:

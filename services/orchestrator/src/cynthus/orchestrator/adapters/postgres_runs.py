@@ -43,11 +43,10 @@ _DUE = """
     SELECT id FROM orchestrator.runs
     WHERE deadline_at <= $1 AND (state = 'RETRYING' OR NOT $2) ORDER BY deadline_at LIMIT 500"""
 _WORK = """
-    SELECT coalesce(bool_or(attempts.gone), false) AS gone,
+    SELECT EXISTS (SELECT FROM orchestrator.attempts WHERE machine = $1 AND gone) AS gone,
            (SELECT runs.document FROM orchestrator.attempts AS mine
             JOIN orchestrator.runs ON runs.id = mine.run_id
-            WHERE mine.machine = $1 AND mine.state = 'STARTING' ORDER BY mine.run_id LIMIT 1) AS document
-    FROM orchestrator.attempts WHERE attempts.machine = $1"""
+            WHERE mine.machine = $1 AND mine.state = 'STARTING' ORDER BY mine.run_id LIMIT 1) AS document"""
 
 
 class PostgresRuns:

@@ -73,9 +73,9 @@ def router(runs: Runs, streams: Streams, deletion: Deletion, token: str) -> APIR
 
     @routes.get("/runs/{run}/logs")
     async def run_logs(run: str, wanted: Annotated[LogsWanted, Query()]) -> JSONResponse:
-        found = await runs.find(wanted.owner, run)
         answer = await streams.logs(
-            found,
+            wanted.owner,
+            run,
             wanted.after,
             min(wanted.wait, _LONGEST_WAIT_S),
             source=wanted.source,

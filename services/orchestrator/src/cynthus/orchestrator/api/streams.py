@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cynthus.orchestrator.api.resources import change_resource, chunk_resource, event_resource
-from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.logs import Logs
+from cynthus.orchestrator.handlers.recent import RecentRuns
+from cynthus.orchestrator.handlers.refusals import RunNotFound
 from cynthus.orchestrator.ports import Bell, Feed, Runs
-from cynthus.store.ports import EventStore, Position
+from cynthus.store.ports import Position
 from cynthus.web.problems import Refused
 
 _LOOK_AGAIN_S = 1.0
 _EVENTS = 1000
+_ID = re.compile(r"run_[0-9a-z]{26}")
 _CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 _Answer = TypeVar("_Answer")
@@ -25,7 +27,7 @@ class Streams:
     """Events and logs of runs, live and later the same."""
 
     runs: Runs
-    store: EventStore
+    recent: RecentRuns
     logs_: Logs
     feed: Feed
     bell: Bell
@@ -33,20 +35,24 @@ class Streams:
 
     async def events(self, owner: str, key: str, after: int, wait_s: float) -> dict[str, Any]:
         """The facts of a run after a version."""
-        run = await self.runs.find(owner, key)
+        run_id = await self._id(owner, key)
 
         async def look() -> tuple[dict[str, Any], bool]:
-            found = await self.store.read(f"run-{run.id}", after=after, limit=_EVENTS)
-            now = await self.runs.find(owner, run.id)
-            seen = found[-1].envelope.sequence if found else after
-            over = now.over and seen >= now.version
-            return {"events": [event_resource(fact) for fact in found], "over": over}, bool(found) or over
+            # Whoever waits will ask again, so what this process knows is enough; others want all there is.
+            facts, over = self.recent.facts(owner, run_id, after) if wait_s else [], False
+            if not facts:
+                found = await self.feed.history(owner, run_id, after, _EVENTS)
+                if found is None:
+                    raise _no_run(key)
+                facts, over = found.facts, found.over
+            return {"events": [event_resource(fact) for fact in facts], "over": over}, bool(facts) or over
 
-        return await self._until(f"run:{run.id}", wait_s, look)
+        return await self._until(f"events:{run_id}", wait_s, look)
 
     async def logs(
         self,
-        run: Run,
+        owner: str,
+        key: str,
         after: str | None,
         wait_s: float,
         *,
@@ -56,16 +62,18 @@ class Streams:
     ) -> dict[str, Any]:
         """Chunks of a run's log after a cursor; `over` once there can be no more."""
         begin = (0, -1) if after is None else _numbers(after)
+        run_id = await self._id(owner, key)
 
         async def look() -> tuple[dict[str, Any], bool]:
-            over = (await self.runs.find(run.owner, run.id)).over
-            found, more = await self.logs_.read(run, begin, limit, source, epoch)
+            read = await self.logs_.read(owner, run_id, begin, limit, source=source, epoch=epoch)
+            if read is None:
+                raise _no_run(key)
+            found, over = read
             chunks = [chunk_resource(chunk, data) for chunk, data in found]
-            over = over and not more
             cursor = chunks[-1]["cursor"] if chunks else after
             return {"chunks": chunks, "cursor": cursor, "over": over}, bool(chunks) or over
 
-        return await self._until(f"run:{run.id}", wait_s, look)
+        return await self._until(f"logs:{run_id}", wait_s, look)
 
     async def changes(self, owner: str, after: str | None, wait_s: float) -> dict[str, Any]:
         """Facts about all runs of an owner after a cursor; without one, those from now on."""
@@ -79,6 +87,9 @@ class Streams:
 
         return await self._until(f"owner:{owner}", wait_s, look)
 
+    async def _id(self, owner: str, key: str) -> str:
+        return key if _ID.fullmatch(key) else (await self.runs.find(owner, key)).id
+
     async def _until(
         self, key: str, wait_s: float, look: Callable[[], Awaitable[tuple[_Answer, bool]]]
     ) -> _Answer:
@@ -90,6 +101,10 @@ class Streams:
                 if enough or left <= 0 or wakeup.closed:
                     return answer
                 await wakeup.wait(min(left, _LOOK_AGAIN_S))
+
+
+def _no_run(key: str) -> RunNotFound:
+    return RunNotFound(f"there is no run {key!r}")
 
 
 def _numbers(cursor: str) -> Position:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
-from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.refusals import LogGap
 from cynthus.orchestrator.ports import Bell, LogChunk, LogIndex
 
@@ -36,7 +35,7 @@ class Logs:
         await self.blobs.put(keys.log_chunk(owner, chunk.run_id, chunk.epoch, chunk.seq), _once(data))
         if not await self.index.add(chunk):
             return await self.accept(owner, chunk, data)
-        self.bell.ring([f"run:{chunk.run_id}"])
+        self.bell.ring([f"logs:{chunk.run_id}"])
         return chunk.seq + 1
 
     def _repeated(self, chunk: LogChunk, known: LogChunk, next_seq: int, next_offset: int) -> int:
@@ -45,10 +44,20 @@ class Logs:
         return next_seq
 
     async def read(
-        self, run: Run, after: tuple[int, int], limit: int, source: str | None, epoch: int | None
-    ) -> tuple[list[tuple[LogChunk, bytes]], bool]:
-        """Chunks after a cursor with their bytes, and whether more are there already."""
-        found = await self.index.page(run.id, after, limit + 1, source, epoch)
+        self,
+        owner: str,
+        run_id: str,
+        after: tuple[int, int],
+        limit: int,
+        *,
+        source: str | None,
+        epoch: int | None,
+    ) -> tuple[list[tuple[LogChunk, bytes]], bool] | None:
+        """Chunks after a cursor with their bytes, and whether there can be no more; None: no such run."""
+        page = await self.index.watch(owner, run_id, after, limit + 1, source=source, epoch=epoch)
+        if page is None:
+            return None
+        found = page.chunks
         chosen: list[LogChunk] = []
         size = 0
         for chunk in found[:limit]:
@@ -57,8 +66,8 @@ class Logs:
                 break
             chosen.append(chunk)
         turn = asyncio.Semaphore(_READS_AT_ONCE)
-        bodies = await asyncio.gather(*(self._body(run.owner, chunk, turn) for chunk in chosen))
-        return list(zip(chosen, bodies, strict=True)), len(found) > len(chosen)
+        bodies = await asyncio.gather(*(self._body(owner, chunk, turn) for chunk in chosen))
+        return list(zip(chosen, bodies, strict=True)), page.over and len(found) == len(chosen)
 
     async def _body(self, owner: str, chunk: LogChunk, turn: asyncio.Semaphore) -> bytes:
         key = keys.log_chunk(owner, chunk.run_id, chunk.epoch, chunk.seq)

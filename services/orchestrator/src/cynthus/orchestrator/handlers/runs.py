@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cynthus.bus.ports import Delivery
@@ -13,8 +13,11 @@ from cynthus.events import (
     Event,
     ImageBuilt,
     MachineDelayed,
+    RunCancelled,
     RunCancelRequested,
+    RunFailed,
     RunRequested,
+    RunSucceeded,
     VMDeleted,
     VMFailed,
     VMLost,
@@ -105,9 +108,11 @@ class RunHandler:
         events = decide(run, message, now=now, limits=self.limits)
         if not events and why.cause is None:
             return await self._unchanged(run)
+        if why.cause is not None and _is_relied_on(run, events, now):
+            why = replace(why, durable=True)
         recorded = await self.store.append(stream_of(run.id), events, expected=run.version, why=why)
         after = _evolved(run, recorded)
-        self.recent.put(after)
+        self.recent.put(after, recorded)
         if recorded:
             self.bell.ring(_interested(after))
         return after
@@ -127,8 +132,18 @@ def _evolved(run: Run, recorded: list[Recorded]) -> Run:
     return run
 
 
+def _is_relied_on(run: Run, events: list[Event], now: datetime) -> bool:
+    """A worker gets its order, or people are told how the run ended: no crash may undo that."""
+    if any(isinstance(event, RunSucceeded | RunFailed | RunCancelled) for event in events):
+        return True
+    completes = bool(events) and isinstance(events[0], ImageBuilt | DatasetReady | VMReady)
+    return completes and evolve(run, events[0], now).state is State.STARTING
+
+
 def _interested(run: Run) -> list[str]:
-    keys = [f"run:{run.id}", f"owner:{run.owner}"]
+    keys = [f"events:{run.id}", f"owner:{run.owner}"]
+    if run.over:
+        keys.append(f"logs:{run.id}")
     if run.state is State.STARTING and run.current is not None:
         keys.append(f"machine:{run.current.machine}")
     return keys
