@@ -149,10 +149,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(url: str, settings: OrchestratorSettings = SETTINGS) -> AsyncIterator[Stage]:
-    """A running orchestrator."""
+async def open_stage(
+    url: str, settings: OrchestratorSettings = SETTINGS, *, shared: bool = True
+) -> AsyncIterator[Stage]:
+    """A running orchestrator; without `shared` it is the only process."""
     await migrate(url, "orchestrator")
-    async with open_database(url) as database:
+    async with open_database(url, shared=shared) as database:
         platform = Platform(
             database=database,
             bus=MemoryBus(),

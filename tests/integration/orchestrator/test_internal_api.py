@@ -8,8 +8,8 @@ import pytest
 from cynthus.blobs import keys
 from cynthus.events import BuildFailed, Cause, RunCancelRequested, new_id
 from cynthus.snapshots.manifest import Entry
-from tests.integration.orchestrator.scenes import request, running
-from tests.integration.orchestrator.stage import OWNER, open_replica
+from tests.integration.orchestrator.scenes import built, pinned, ready, request, running
+from tests.integration.orchestrator.stage import OWNER, open_replica, open_stage
 
 UNBUILT = Cause(code="build_failed", message="No such package.")
 
@@ -101,6 +101,32 @@ async def test_new_events_wake_whoever_waits(stage):
     again = (await stage.ask("events", after=seen["cursor"])).json()
     assert again == {"events": [], "cursor": seen["cursor"]}
     assert (await stage.ask("events", after=cursor, owner="bob")).json()["events"] == []
+
+
+async def test_the_only_process_tells_every_event_once_to_whoever_follows(database_url):
+    async with open_stage(database_url, shared=False) as stage:
+        requested = request()
+        run_id = requested.run_id
+        await stage.hear(requested)
+
+        async def follow() -> list[int]:
+            versions: list[int] = []
+            while True:
+                after = versions[-1] if versions else 0
+                answer = (await stage.ask(f"runs/{run_id}/events", after=after, wait=30)).json()
+                versions += [event["version"] for event in answer["events"]]
+                if answer["over"]:
+                    return versions
+
+        following = asyncio.create_task(follow())
+        for fact in (built(run_id), pinned(run_id), ready(run_id)):
+            await stage.hear(fact)
+        worker = stage.worker(run_id)
+        await worker.start()
+        await worker.finish()
+        async with asyncio.timeout(10):
+            versions = await following
+        assert versions == list(range(1, (await stage.run(run_id))["version"] + 1))
 
 
 async def test_what_another_replica_appends_wakes_as_well(stage):

@@ -56,7 +56,7 @@ class Database:
 
     def __init__(self, url: str, *, max_size: int = 10, shared: bool = True) -> None:
         self.url = url
-        self._shared = shared
+        self.shared = shared
         self._pool = Pool(lambda: _connect(url), max_size)
         self._listening = Listening(lambda: _connect(url))
 
@@ -83,7 +83,7 @@ class Database:
 
         For use after a commit; several calls become one NOTIFY.
         """
-        if self._shared:
+        if self.shared:
             self._listening.announce(channel)
         else:
             self._listening.hint(channel)

@@ -16,7 +16,7 @@ from cynthus.store.ports import Appended, Checkpoint, EventStore, Position, Reco
 _OUTAGES = (StoreUnavailable, BusUnavailable)
 _BATCH = 500
 _POLL_S = 5.0
-_CATCH_UP_AFTER_S = 0.05
+_CATCH_UP_AFTER_S = 0.5
 _SAVE_EVERY_S = 0.5
 _STANDBY_S = 0.25
 _FAREWELL_S = 1.0

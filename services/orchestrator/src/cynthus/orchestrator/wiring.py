@@ -38,7 +38,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     """The assembled service."""
     database = platform.database
     limits = limits_of(settings)
-    recent, bell = RecentRuns(), ProcessBell()
+    recent, bell = RecentRuns(alone=not database.shared), ProcessBell()
     tables = RunTables(recent, limits, settings.lease_s)
     store = PostgresEventStore(
         database,

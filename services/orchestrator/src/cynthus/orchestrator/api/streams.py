@@ -40,7 +40,7 @@ class Streams:
         async def look() -> tuple[dict[str, Any], bool]:
             # Whoever waits will ask again, so what this process knows is enough; others want all there is.
             facts, over = self.recent.facts(owner, run_id, after) if wait_s else [], False
-            if not facts:
+            if not facts and not (wait_s and self.recent.is_newest(owner, run_id, after)):
                 found = await self.feed.history(owner, run_id, after, _EVENTS)
                 if found is None:
                     raise _no_run(key)

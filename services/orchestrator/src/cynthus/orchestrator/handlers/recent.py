@@ -11,9 +11,13 @@ _FACTS_KEPT = 64
 
 
 class RecentRuns:
-    """A guess, not the truth: every append checks the version it was decided on."""
+    """A guess, not the truth: every append checks the version it was decided on.
 
-    def __init__(self) -> None:
+    With `alone` no other process appends, so that what is unknown here has not happened.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._facts: dict[str, list[Recorded]] = {}
 
@@ -36,6 +40,11 @@ class RecentRuns:
         """Read it again next time."""
         self._runs.pop(run_id, None)
         self._facts.pop(run_id, None)
+
+    def is_newest(self, owner: str, run_id: str, version: int) -> bool:
+        """Certainty that a run goes on and nothing happened after this version."""
+        run = self._runs.get(run_id) if self._alone else None
+        return run is not None and not run.over and (run.owner, run.version) == (owner, version)
 
     def facts(self, owner: str, run_id: str, after: int) -> list[Recorded]:
         """All facts known here after a version, of a run that is not over; none if any is missing.

@@ -75,6 +75,8 @@ class RunHandler:
         """Decide on a message and append what follows; the run afterwards. Raises Fenced."""
         now = now or self.clock()
         known = self.recent.get(run_id)
+        if known is None and isinstance(message, RunRequested):
+            known = Run(id=run_id)  # nearly always the first word about it: no need to read
         while True:
             run = known or await self.load(run_id)
             try:
