@@ -162,6 +162,21 @@ async def test_a_long_poll_returns_with_the_news(ready: Ready, gateway: Gateway)
     assert [event["kind"] for event in answer.json()["events"]] == ["run.queued"]
 
 
+async def test_a_long_poll_for_a_new_run_asks_nobody_before_history_can_know(
+    ready: Ready, gateway: Gateway
+) -> None:
+    run = await ready.run()
+    gateway.history.away = True
+    waiting = asyncio.create_task(ready.client.get(f"/v1/runs/{run['id']}/events?wait=30"))
+    while not gateway.service.app.state.parts.reader._acknowledgements._waiting:
+        await asyncio.sleep(0)
+    gateway.history.away = False
+    await gateway.history.tell("ann", run, event="run.queued")
+    await acknowledge(gateway, run["id"])
+    async with asyncio.timeout(WITHIN_S):
+        assert (await waiting).status_code == 200
+
+
 async def test_the_status_names_services_and_counts_runs(ready: Ready, gateway: Gateway) -> None:
     run = await ready.run()
     await gateway.history.tell("ann", run | {"state": "RUNNING"})

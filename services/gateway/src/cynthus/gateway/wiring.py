@@ -86,7 +86,12 @@ def assemble(
         history=history,
         reader=RunReader(history, submissions, acknowledgements),
         submit=SubmitHandler(
-            store, submissions, platform.secrets, read_words(), lambda: secrets.randbits(_RANDOM_BITS)
+            store,
+            submissions,
+            platform.secrets,
+            read_words(),
+            _random_bits,
+            acknowledgements=acknowledgements,
         ),
         runs=runs,
         upload=UploadHandler(store),
@@ -111,6 +116,10 @@ def assemble(
         tasks=(relay.run, consumer.run, streams.run),
         checks={"database": connected},
     )
+
+
+def _random_bits() -> int:
+    return secrets.randbits(_RANDOM_BITS)
 
 
 def _fixed_tokens(settings: GatewaySettings) -> dict[str, str]:

@@ -101,6 +101,8 @@ class RunReader:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         with self._acknowledgements.expecting(run_id) as arrived:
+            if wait_s and self._acknowledgements.take_outstanding(owner, run_id):
+                await _until(arrived, wait_s)
             while True:
                 left_s = max(0.0, deadline - loop.time())
                 with suppress(RunMissing):
@@ -109,9 +111,13 @@ class RunReader:
                     return await ask(left_s)
                 if left_s == 0:
                     return None
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left_s, _ASK_AGAIN_S)):
-                        await arrived.wait()
+                await _until(arrived, left_s)
+
+
+async def _until(arrived: asyncio.Event, left_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(min(left_s, _ASK_AGAIN_S)):
+            await arrived.wait()
 
 
 def _resource(accepted: Accepted) -> Json:

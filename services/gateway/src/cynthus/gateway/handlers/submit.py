@@ -6,6 +6,7 @@ from cynthus.events import new_id
 from cynthus.gateway.domain.names import Words, numbered
 from cynthus.gateway.domain.problems import KeyReused
 from cynthus.gateway.domain.submission import SubmitRun
+from cynthus.gateway.handlers.acknowledgements import Acknowledgements
 from cynthus.gateway.ports import Accepted, KeyTaken, Submissions
 from cynthus.secrets.ports import Secrets
 from cynthus.store.ports import EventStore, Why
@@ -21,18 +22,22 @@ class SubmitHandler:
         secrets: Secrets,
         words: Words,
         random: Callable[[], int],
+        *,
+        acknowledgements: Acknowledgements,
     ) -> None:
         self._store = store
         self._submissions = submissions
         self._secrets = secrets
         self._words = words
         self._random = random
+        self._acknowledgements = acknowledgements
 
     async def __call__(self, command: SubmitRun, *, actor: str) -> tuple[Accepted, bool]:
         """The accepted run, and whether it is an earlier answer. Raises KeyReused."""
         run_id = new_id("run")
         if command.secrets:
             await self._secrets.put(run_id, command.secrets)
+        self._acknowledgements.submit(command.owner, run_id)
         stem, number = self._words.stem(self._random()), 1
         while True:
             requested = command.requested(run_id, command.name or numbered(stem, number))
