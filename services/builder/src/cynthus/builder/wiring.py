@@ -13,44 +13,24 @@ from cynthus.builder.recipe import Recipe
 from cynthus.builder.settings import BuilderSettings
 from cynthus.builder.workshop import Workshop
 from cynthus.events import RunRequested
+from cynthus.runtime.exchange import exchange, history
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
-from cynthus.store.checkpoint import PostgresCheckpoint
-from cynthus.store.consumer import Consumer
-from cynthus.store.postgres import PostgresEventStore
-from cynthus.store.postgres_inbox import PostgresInbox
-from cynthus.store.relay import Relay
-from cynthus.web import parked
 
 
 @asynccontextmanager
 async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIterator[Service]:
     """The assembled service."""
     builds = PostgresBuilds(platform.database)
-    store = PostgresEventStore(
-        platform.database,
-        schema=SERVICE,
-        source=SERVICE,
-        projections=[builds],
-        relaxed_consumers=platform.bus_shares_database,
-    )
+    store = history(platform, SERVICE, [builds])
     resolver = UvResolver(settings.uv or _find_uv())
     recipe = Recipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
     workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
-    inbox = PostgresInbox(platform.database, schema=SERVICE)
-    consumer = Consumer(
-        SERVICE,
-        inbox,
-        platform.bus,
-        {RunRequested: handler.requested},
-    )
-    await platform.bus.ensure(SERVICE, [RunRequested])
-    relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app()
-    parked.install(app, consumer, inbox, platform.internal_token)
-    yield Service(SERVICE, app, tasks=(relay.run, consumer.run, workshop.run))
+    tasks = await exchange(platform, app, store, {RunRequested: handler.requested})
+    yield Service(SERVICE, app, tasks=(*tasks, workshop.run))
 
 
 def _find_uv() -> str:

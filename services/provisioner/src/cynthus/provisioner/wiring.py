@@ -15,29 +15,16 @@ from cynthus.provisioner.main import create_app
 from cynthus.provisioner.ports import MachineSpec
 from cynthus.provisioner.reconciler import Reconciler
 from cynthus.provisioner.settings import ProvisionerSettings
+from cynthus.runtime.exchange import exchange, history
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
-from cynthus.store.checkpoint import PostgresCheckpoint
-from cynthus.store.consumer import Consumer
-from cynthus.store.postgres import PostgresEventStore
-from cynthus.store.postgres_inbox import PostgresInbox
-from cynthus.store.projections import Projection
-from cynthus.store.relay import Relay
-from cynthus.web import parked
 
 
 @asynccontextmanager
 async def open_provisioner(settings: ProvisionerSettings, platform: Platform) -> AsyncIterator[Service]:
     """The assembled service."""
     ledger = PostgresLedger(platform.database)
-    tables: list[Projection] = [RequestTable(), MachineHolds()]
-    store = PostgresEventStore(
-        platform.database,
-        schema=SERVICE,
-        source=SERVICE,
-        projections=tables,
-        relaxed_consumers=platform.bus_shares_database,
-    )
+    store = history(platform, SERVICE, [RequestTable(), MachineHolds()])
     machines = ProcessMachines(settings.machines_home)
 
     def spec(name: str) -> MachineSpec:
@@ -54,15 +41,8 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
         ledger, machines, lambda: handler, spec, limits=limits, now=lambda: datetime.now(UTC)
     )
     handler = DemandHandler(store, ledger, machines, slots=settings.slots, changed=reconciler.nudge)
-    inbox = PostgresInbox(platform.database, schema=SERVICE)
-    consumer = Consumer(
-        SERVICE,
-        inbox,
-        platform.bus,
-        {MachineRequested: handler.requested, MachineReleased: handler.released},
-    )
-    await platform.bus.ensure(SERVICE, [MachineRequested, MachineReleased])
-    relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=SERVICE))
     app = create_app(ledger, platform.worker_tokens, settings.orders_url, reconciler.hello)
-    parked.install(app, consumer, inbox, platform.internal_token)
-    yield Service(SERVICE, app, tasks=(relay.run, consumer.run, reconciler.run))
+    tasks = await exchange(
+        platform, app, store, {MachineRequested: handler.requested, MachineReleased: handler.released}
+    )
+    yield Service(SERVICE, app, tasks=(*tasks, reconciler.run))
