@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -19,10 +19,10 @@ from cynthus.store.ports import (
     StoreUnavailable,
     Why,
 )
-from cynthus.store.projections import Projection
+from cynthus.store.projections import Projection, StatementProjection, Tables
 from cynthus.store.recording import Draft, draft
 from cynthus.store.rows import arrays, recorded_from, scalars
-from cynthus.store.statements import MOST_SCALARS, Gate, statements
+from cynthus.store.statements import MOST_SCALARS, Gate, add, statements
 
 
 class _Refused(Exception):
@@ -51,6 +51,9 @@ class PostgresEventStore:
         self.source = source
         self.channel = f"{schema}_events"
         self._projections = tuple(projections)
+        first, *others = self._projections or (None,)
+        self._statement = first if isinstance(first, StatementProjection) and not others else None
+        self._with_tables: dict[tuple[Gate, int | None, str], str] = {}
         self._relaxed = relaxed_consumers
         self.sql = statements(schema)
         self._readers = Readers()
@@ -106,14 +109,41 @@ class PostgresEventStore:
         if not self._projections:
             async with self.database.connection() as connection:
                 return await self._insert(connection, stream, drafts, expected, why)
+        tables = self._tables(stream, drafts, expected)
+        if tables is not None:
+            async with self.database.connection() as connection:
+                return await self._insert(connection, stream, drafts, expected, why, tables=tables)
         async with self.database.transaction() as connection:
             recorded = await self._insert(connection, stream, drafts, expected, why)
             for projection in self._projections:
                 await projection.apply(connection, recorded)
             return recorded
 
+    def _tables(self, stream: str, drafts: Sequence[Draft], expected: int) -> Tables | None:
+        """What facts mean can be said before they are written; then this process's clock dates them."""
+        if self._statement is None or not drafts:
+            return None
+        now = datetime.now(UTC)
+        tables = self._statement.tables(
+            [
+                Recorded(START, fact.recorded_as(stream, version, now), fact.decided)
+                for version, fact in enumerate(drafts, expected + 1)
+            ]
+        )
+        if tables is not None:
+            for fact in drafts:
+                fact.at = fact.at or now
+        return tables
+
     async def _insert(
-        self, connection: Connection, stream: str, drafts: Sequence[Draft], expected: int, why: Why
+        self,
+        connection: Connection,
+        stream: str,
+        drafts: Sequence[Draft],
+        expected: int,
+        why: Why,
+        *,
+        tables: Tables | None = None,
     ) -> list[Recorded]:
         inbox = (why.consumer, why.cause.id) if why.consumer and why.cause else ()
         gate = self._gate(why)
@@ -122,8 +152,8 @@ class PostgresEventStore:
                 raise _Refused
             return []
         few = len(drafts) <= MOST_SCALARS
-        sql = self.sql.add[gate, len(drafts) if few else None]
-        values = scalars(drafts) if few else arrays(drafts)
+        sql = self._add(gate, len(drafts) if few else None, tables)
+        values = [*(scalars(drafts) if few else arrays(drafts)), *(tables.arguments if tables else ())]
         row = await connection.fetchrow(sql, stream, expected, *inbox, *values)
         if row is None:
             raise _Refused
@@ -132,6 +162,14 @@ class PostgresEventStore:
             Recorded((transaction_id, position), fact.recorded_as(stream, version, now), fact.decided)
             for version, (fact, position) in enumerate(zip(drafts, positions, strict=True), expected + 1)
         ]
+
+    def _add(self, gate: Gate, rows: int | None, tables: Tables | None) -> str:
+        if tables is None:
+            return self.sql.add[gate, rows]
+        key = (gate, rows, tables.sql)
+        if key not in self._with_tables:
+            self._with_tables[key] = add(self.schema, gate=gate, rows=rows, tables=tables.sql)
+        return self._with_tables[key]
 
     def _gate(self, why: Why) -> Gate:
         if why.cause is None or why.consumer is None:

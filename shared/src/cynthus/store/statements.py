@@ -1,5 +1,6 @@
 """The SQL of the event store. `@.` stands for the schema."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +41,7 @@ WITH @HEAD, gate AS (@GATE), clock AS (SELECT clock_timestamp() AS now), added A
            e.traceparent, coalesce(e.at, clock.now), e.decided, e.data::jsonb
     FROM gate, clock, @ROWS AS
         e(id, type, source, actor, correlation_id, causation_id, traceparent, at, decided, data, n)
-    RETURNING transaction_id, position, version)
+    RETURNING transaction_id, position, version)@TABLES
 SELECT added.transaction_id, clock.now, array_agg(added.position ORDER BY added.version) AS positions
 FROM added, clock GROUP BY added.transaction_id, clock.now"""
 
@@ -52,6 +53,7 @@ SELECT $1, $2::int + 1, $3, $4, $5, $6, $7, $8, $9, coalesce($10::timestamptz, c
 WHERE $2 = coalesce((SELECT max(version) FROM @.events WHERE stream = $1), 0)
 RETURNING transaction_id, at, ARRAY[position]"""
 
+_PARAMETER = re.compile(r"\$(\d+)")
 _KINDS = ("text",) * 7 + ("timestamptz", "boolean", "text")
 
 _HANDLED = """
@@ -79,18 +81,25 @@ def in_schema(sql: str, schema: str) -> str:
     return sql.replace("@.", f'"{schema}".')
 
 
-def add(schema: str, *, gate: Gate, rows: int | None) -> str:
+def add(schema: str, *, gate: Gate, rows: int | None, tables: str = "") -> str:
     """Append `rows` facts given as scalars, which is quicker for a few, or (None) as one array a column.
 
     With a message the first parameters after stream and version are consumer and message. The one row of
-    the answer has transaction id, time and positions; there is none if the facts were refused.
+    the answer has transaction id, time and positions; there is none if the facts were refused. `tables`
+    are more expressions, their parameters after all others.
     """
-    if rows == 1 and gate == "version":
+    if rows == 1 and gate == "version" and not tables:
         return in_schema(_ADD_ONE, schema)
     first = 3 if gate == "version" else 5
     text = _values(first, rows) if rows else _unnested(first)
+    before = first - 1 + len(_KINDS) * (rows or 1)
     sql = _ADD.replace("@HEAD", _HEAD).replace("@GATE", _GATES[gate]).replace("@ROWS", text)
+    sql = sql.replace("@TABLES", f", {_shifted(tables, before)}" if tables else "")
     return in_schema(sql, schema)
+
+
+def _shifted(sql: str, by: int) -> str:
+    return _PARAMETER.sub(lambda match: f"${int(match[1]) + by}", sql)
 
 
 def _values(first: int, rows: int) -> str:

@@ -9,6 +9,7 @@ from cynthus.orchestrator.domain.run import Run, State
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.store.database import Connection
 from cynthus.store.ports import Recorded
+from cynthus.store.projections import Tables
 from cynthus.store.storable import storable_json
 
 _LEASED = frozenset({State.STARTING, State.RUNNING, State.TERMINATING, State.UPLOADING})
@@ -18,29 +19,32 @@ _RUN = """
     run AS (
         INSERT INTO orchestrator.runs
             (id, owner, project, name, state, created_at, labels, deadline_at, version, document)
-        VALUES ($1, $2, $3, $4, $5, $6, $9::text::jsonb -> 'labels', $7, $8, $9::text::jsonb)
+        SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::timestamptz,
+               $9::text::jsonb -> 'labels', $7::timestamptz, $8::int, $9::text::jsonb FROM gate
         ON CONFLICT (id) DO UPDATE SET
             owner = excluded.owner, project = excluded.project, name = excluded.name,
             state = excluded.state, created_at = excluded.created_at, labels = excluded.labels,
             deadline_at = excluded.deadline_at, version = excluded.version, document = excluded.document)"""
 _LEASE = """
     closed AS (
-        DELETE FROM orchestrator.leases WHERE run_id = $1 AND epoch IS DISTINCT FROM $14::int),
+        DELETE FROM orchestrator.leases USING gate
+        WHERE run_id = $1::text AND epoch IS DISTINCT FROM $14::int),
     leased AS (
         INSERT INTO orchestrator.leases AS lease (run_id, epoch, machine, stop, expires_at)
-        SELECT $1, $14::int, $15::text, $16::text, now() + make_interval(secs => $17)
+        SELECT $1::text, $14::int, $15::text, $16::text, now() + make_interval(secs => $17) FROM gate
         WHERE $14::int IS NOT NULL
         ON CONFLICT (run_id, epoch) DO UPDATE SET
             stop = excluded.stop,
             expires_at = CASE WHEN $18::bool THEN excluded.expires_at ELSE lease.expires_at END)"""
 _ATTEMPTS = """
-    INSERT INTO orchestrator.attempts (run_id, epoch, machine, state, gone)
-    SELECT $1, a.epoch, a.machine, a.state, a.gone
-    FROM unnest($10::int[], $11::text[], $12::text[], $13::bool[]) AS a(epoch, machine, state, gone)
-    ON CONFLICT (run_id, epoch) DO UPDATE SET
-        machine = excluded.machine, state = excluded.state, gone = excluded.gone"""
-_SAVE = f"WITH {_RUN} {_ATTEMPTS}"
-_SAVE_WITH_LEASE = f"WITH {_RUN}, {_LEASE} {_ATTEMPTS}"
+    tried AS (
+        INSERT INTO orchestrator.attempts (run_id, epoch, machine, state, gone)
+        SELECT $1::text, a.epoch, a.machine, a.state, a.gone
+        FROM gate, unnest($10::int[], $11::text[], $12::text[], $13::bool[]) AS a(epoch, machine, state, gone)
+        ON CONFLICT (run_id, epoch) DO UPDATE SET
+            machine = excluded.machine, state = excluded.state, gone = excluded.gone)"""
+_SAVE = f"{_RUN}, {_ATTEMPTS}"
+_SAVE_WITH_LEASE = f"{_RUN}, {_LEASE}, {_ATTEMPTS}"
 
 
 class RunTables:
@@ -61,24 +65,33 @@ class RunTables:
         """Empty the tables; leases stay, since only workers can renew them."""
         await connection.execute("TRUNCATE orchestrator.runs, orchestrator.attempts")
 
+    def tables(self, foreseen: Sequence[Recorded]) -> Tables | None:
+        """The same as part of the append, when the run is remembered."""
+        first = foreseen[0].envelope
+        before = self._remembered(first.stream.removeprefix("run-"), first.sequence - 1)
+        return None if before is None else self._written(before, foreseen)
+
     async def _apply(self, connection: Connection, run_id: str, history: list[Recorded]) -> None:
-        before = await self._before(connection, run_id, history[0].envelope.sequence - 1)
+        before = self._remembered(run_id, history[0].envelope.sequence - 1)
+        if before is None:
+            before = Run.model_validate(await connection.fetchval(_LOAD, run_id))
+        tables = self._written(before, history)
+        await connection.execute(f"WITH gate AS (SELECT), {tables.sql} SELECT", *tables.arguments)
+
+    def _written(self, before: Run, history: Sequence[Recorded]) -> Tables:
         after = before
         for fact in history:
             after = evolve(after, fact.envelope.event, fact.envelope.time)
         row = self._row(after, before)
         if _lease(before) == _lease(after):
-            await connection.execute(_SAVE, *row)
-        else:
-            await connection.execute(_SAVE_WITH_LEASE, *row, *self._lease_row(after))
+            return Tables(_SAVE, row)
+        return Tables(_SAVE_WITH_LEASE, (*row, *self._lease_row(after)))
 
-    async def _before(self, connection: Connection, run_id: str, version: int) -> Run:
+    def _remembered(self, run_id: str, version: int) -> Run | None:
         if version == 0:
             return Run(id=run_id)
         known = self._recent.get(run_id)
-        if known is not None and known.version == version:
-            return known
-        return Run.model_validate(await connection.fetchval(_LOAD, run_id))
+        return known if known is not None and known.version == version else None
 
     def _row(self, run: Run, before: Run) -> tuple[object, ...]:
         changed = [a for a in run.attempts.values() if _attempt(run, a.epoch) != _attempt(before, a.epoch)]
