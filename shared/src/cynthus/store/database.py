@@ -18,6 +18,8 @@ __all__ = ["Connection", "Database", "open_database"]
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 60.0
 _STATEMENTS_KEPT = 512
+_SESSION = {"application_name": "cynthus", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+"""To plan short statements for their values, five times on each connection, costs more than to run them."""
 
 
 class _Lease:
@@ -125,7 +127,7 @@ async def _connect(url: str) -> Connection:
         command_timeout=_STATEMENT_TIMEOUT_S,
         statement_cache_size=_STATEMENTS_KEPT,
         max_cached_statement_lifetime=0,
-        server_settings={"application_name": "cynthus", "jit": "off"},
+        server_settings=_SESSION,
     )
     await connection.set_type_codec(
         "jsonb", encoder=_dump, decoder=orjson.loads, schema="pg_catalog", format="text"
