@@ -34,6 +34,7 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
         "database_url": database_url,
         "database_connections": 12,
         "bus": "postgres",
+        "single_process": True,
         "blobs_folder": home.blobs,
         "blobs_url": f"{url}/v1/objects",
         "secrets_folder": home.secrets,
