@@ -104,6 +104,14 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
+def test_a_database_of_ones_own_can_be_used_instead(tmp_path, project, postgres_server):
+    (project / "main.py").write_text("print('elsewhere')")
+    with database(postgres_server) as url, embedded(tmp_path, CYNTHUS_DATABASE_URL=url) as home:
+        done = home.cynthus("run", cwd=project)
+        assert (done.returncode, done.stdout) == (0, "elsewhere\n"), done.stderr
+        assert not (Path(home.environment["CYNTHUS_HOME"]) / "postgres").exists()
+
+
 def test_the_token_file_is_private_and_requests_without_it_are_refused(laptop):
     token = Path(laptop.environment["CYNTHUS_HOME"]) / "token"
     assert token.stat().st_mode & 0o777 == 0o600

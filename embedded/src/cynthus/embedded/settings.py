@@ -34,7 +34,8 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
         "database_url": database_url,
         "database_connections": 12,
         "bus": "postgres",
-        "single_process": True,
+        # A database of somebody else's may have other platforms on it.
+        "single_process": "CYNTHUS_DATABASE_URL" not in os.environ,
         "blobs_folder": home.blobs,
         "blobs_url": f"{url}/v1/objects",
         "secrets_folder": home.secrets,
