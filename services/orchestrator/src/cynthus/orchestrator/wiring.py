@@ -23,14 +23,9 @@ from cynthus.orchestrator.handlers.signals import HeartbeatSignals
 from cynthus.orchestrator.main import create_app
 from cynthus.orchestrator.reaper import Reaper
 from cynthus.orchestrator.settings import OrchestratorSettings
+from cynthus.runtime.exchange import exchange, history
 from cynthus.runtime.platform import Platform
-from cynthus.runtime.service import Service
-from cynthus.store.checkpoint import PostgresCheckpoint
-from cynthus.store.consumer import Consumer
-from cynthus.store.postgres import PostgresEventStore
-from cynthus.store.postgres_inbox import PostgresInbox
-from cynthus.store.relay import Relay
-from cynthus.web import parked
+from cynthus.runtime.service import Service, Task
 
 
 @asynccontextmanager
@@ -40,13 +35,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     limits = limits_of(settings)
     recent, bell = RecentRuns(alone=not database.shared), ProcessBell()
     tables = RunTables(recent, limits, settings.lease_s)
-    store = PostgresEventStore(
-        database,
-        schema=SERVICE,
-        source=SERVICE,
-        projections=[tables],
-        relaxed_consumers=platform.bus_shares_database,
-    )
+    store = history(platform, SERVICE, [tables])
     handler = RunHandler(store, recent, bell, limits)
     runs, index, leases = PostgresRuns(database), PostgresLogIndex(database), PostgresLeases(database)
     logs = Logs(index, platform.blobs, bell)
@@ -62,14 +51,10 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
             platform.internal_token,
         ),
     )
-    relay = Relay(store, platform.bus, PostgresCheckpoint(database, schema=SERVICE))
-    inbox = PostgresInbox(database, schema=SERVICE)
-    consumer = Consumer(SERVICE, inbox, platform.bus, dict.fromkeys(FACTS, handler.take))
     reaper = Reaper(runs, leases, handler, settings.lease_s, settings.tick_s)
     signals = HeartbeatSignals(attempts.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
-    tasks = (relay.run, consumer.run, reaper.run, signals.run, partial(bell.follow, store))
-    await platform.bus.ensure(SERVICE, FACTS)
-    parked.install(app, consumer, inbox, platform.internal_token)
+    hears = await exchange(platform, app, store, dict.fromkeys(FACTS, handler.take))
+    tasks: tuple[Task, ...] = (*hears, reaper.run, signals.run, partial(bell.follow, store))
     yield Service(SERVICE, app, tasks)
 
 
