@@ -27,8 +27,10 @@ class ProjectUploaded(Event):
 class Image(Part):
     """What a worker needs to run the code: by digests, never by names that can move.
 
-    `kind` is `environment` (a lock and a source snapshot, materialised from caches) or `oci`
-    (`reference` is then the image pinned by digest).
+    `kind` is `oci` (packed here), `dockerfile` (the project's own) or `environment` (a lock and a source
+    snapshot, before images were packed). `digest` is the complete image's manifest in `repository`, a path
+    without a host; `environment` is the same image without the source layer, which is laid out on the
+    machine from the snapshot `source`.
     """
 
     kind: str = "environment"
@@ -42,6 +44,18 @@ class Image(Part):
     outputs: str = "outputs"
     checkpoint: str | None = None
     reference: str | None = None
+    runtime: str = "process"
+    """`process` or `container`: what the run needs, or was asked for."""
+    repository: str | None = None
+    environment: str | None = None
+    platform: str = "linux/amd64"
+    base: str | None = None
+    """The base image, pinned by digest; None when the image has none and runs as a process only."""
+    workdir: str = "/app"
+    size: int = 0
+    """Bytes of all layers, as they are moved."""
+    min_driver: str | None = None
+    """The oldest NVIDIA driver that can run it, such as `580.65.06`."""
 
 
 class BuildStarted(RunEvent):
@@ -60,6 +74,7 @@ class ImageBuilt(RunEvent):
     cached: bool = False
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    phases_ms: dict[str, float] = Field(default_factory=dict)
 
 
 class BuildFailed(RunEvent):

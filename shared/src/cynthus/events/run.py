@@ -26,6 +26,8 @@ class Resources(Part):
 
     cpu: float | None = None
     memory_bytes: int | None = None
+    gpu: str | None = None
+    """A name with a count, `L4:1`, or memory, `24GB+`."""
 
 
 class RunSpec(Part):
@@ -41,6 +43,8 @@ class RunSpec(Part):
     resources: Resources = Resources()
     timeout_s: float | None = None
     retries: int = 0
+    runtime: str | None = None
+    """`process` or `container`; None leaves the choice to the platform."""
 
 
 class Cause(Part):
@@ -100,6 +104,8 @@ class MachineRequested(RunEvent):
     epoch: int
     owner: str
     resources: Resources = Resources()
+    runtime: str | None = None
+    min_driver: str | None = None
 
 
 class MachineReleased(RunEvent):

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from cynthus.planning.request import Outputs, Retry
 
+Runtime = Literal["process", "container"]
 EntryKind = Literal["script", "notebook", "module", "command"]
 RequirementsSource = Literal["pep723", "uv.lock", "pyproject", "requirements.txt", "imports", "none"]
 
@@ -38,6 +39,15 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A package index beside the public one; `secret` names the run's secret that opens it."""
+
+    name: str
+    url: str
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How a folder runs. Equal folders and requests give equal plans."""
 
@@ -60,6 +70,14 @@ class Plan:
     outputs: Outputs = field(default_factory=Outputs)
     checkpoint: str | None = None
     task: str | None = None
+    modules: tuple[str, ...] = ()  # foreign modules that the code imports unconditionally, dotted, sorted
+    indexes: tuple[Index, ...] = ()
+    apt: tuple[str, ...] = ()  # Debian packages
+    dockerfile: str | None = None  # path of the project's own, which wins over all else
+    base: str | None = None  # a base image of the user's choice
+    gpu: str | None = None  # "L4:1" or "24GB+"
+    runtime: Runtime = "process"
+    runtime_why: str = "nothing needs a container"
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -100,6 +118,7 @@ def canonical(value: Any) -> str:
 
 
 NESTED: dict[str, Any] = {"entry": Entry, "retry": Retry, "outputs": Outputs}
+LISTED: dict[str, Any] = {"requirements": Requirement, "indexes": Index}
 
 
 def _build(cls: Any, values: Mapping[str, Any]) -> Any:
@@ -109,8 +128,8 @@ def _build(cls: Any, values: Mapping[str, Any]) -> Any:
             continue
         if name in NESTED:
             known[name] = _build(NESTED[name], value)
-        elif name == "requirements":
-            known[name] = tuple(_build(Requirement, one) for one in value)
+        elif name in LISTED:
+            known[name] = tuple(_build(LISTED[name], one) for one in value)
         else:
             known[name] = tuple(value) if isinstance(value, list) else value
     return cls(**known)
