@@ -1,4 +1,6 @@
 pytest_plugins = [
+    "tests.fixtures.registry",
+    "tests.fixtures.base_image",
     "tests.fixtures.needs",
     "tests.fixtures.ordinary",
     "tests.fixtures.postgres",
