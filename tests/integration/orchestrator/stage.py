@@ -26,7 +26,11 @@ from cynthus.web.tokens import AttemptClaims, WorkerTokens
 INTERNAL = "internal-token-of-the-tests"
 OWNER = "ann"
 SETTINGS = OrchestratorSettings(
-    public_url="http://orchestrator", blobs_url="http://gateway/v1", tick_s=3600.0, machine_idle_s=30.0
+    public_url="http://orchestrator",
+    blobs_url="http://gateway/v1",
+    tick_s=3600.0,
+    machine_idle_s=30.0,
+    machines_are_free=True,
 )
 
 

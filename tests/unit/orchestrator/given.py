@@ -32,7 +32,7 @@ from cynthus.orchestrator.domain.run import Run
 
 RUN = "run_1"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-LIMITS = Limits()
+LIMITS = Limits(machines_are_free=True)
 DATA = DataMount(source="./data", snapshot="sha256:d", mount="data")
 SPEC = RunSpec(snapshot="sha256:s", data=(DATA,))
 OUTPUTS = "sha256:" + "0" * 64

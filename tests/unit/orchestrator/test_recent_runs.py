@@ -5,12 +5,21 @@ from datetime import UTC, datetime
 from cynthus.bus.ports import Delivery
 from cynthus.events import Envelope, Event, new_id
 from cynthus.orchestrator.adapters.bell import ProcessBell
-from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import RunHandler
 from cynthus.store.memory import MemoryEventStore
 from cynthus.store.ports import Recorded, Why
-from tests.unit.orchestrator.given import BUILT, CANCEL, PINNED, RUN, UNBUILT, ready, requested, started
+from tests.unit.orchestrator.given import (
+    BUILT,
+    CANCEL,
+    LIMITS,
+    PINNED,
+    RUN,
+    UNBUILT,
+    ready,
+    requested,
+    started,
+)
 
 OWNER = requested().owner
 
@@ -33,7 +42,7 @@ def delivery(fact) -> Delivery:
 
 
 def handler(store: MemoryEventStore, *, alone: bool = False) -> RunHandler:
-    return RunHandler(store, RecentRuns(alone=alone), ProcessBell(), Limits())
+    return RunHandler(store, RecentRuns(alone=alone), ProcessBell(), LIMITS)
 
 
 async def test_only_an_order_and_an_end_must_be_on_disk_at_once():

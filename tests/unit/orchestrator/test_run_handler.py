@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from cynthus.bus.ports import Delivery
 from cynthus.events import Envelope, RunCancelled, RunFailed, RunSucceeded, new_id
 from cynthus.orchestrator.adapters.bell import ProcessBell
-from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.messages import CheckTime, Fenced
 from cynthus.orchestrator.domain.run import State
 from cynthus.orchestrator.handlers.recent import RecentRuns
@@ -20,6 +19,7 @@ from cynthus.store.ports import AlreadyHandled, StoreUnavailable, Why
 from tests.unit.orchestrator.given import (
     BUILT,
     CANCEL,
+    LIMITS,
     PINNED,
     RUN,
     UNBUILT,
@@ -36,7 +36,7 @@ BY_WORKER = Why(actor="worker:m1")
 
 
 def replicas(count: int, store: MemoryEventStore) -> list[RunHandler]:
-    return [RunHandler(store, RecentRuns(), ProcessBell(), Limits()) for _ in range(count)]
+    return [RunHandler(store, RecentRuns(), ProcessBell(), LIMITS) for _ in range(count)]
 
 
 def delivery(fact) -> Delivery:

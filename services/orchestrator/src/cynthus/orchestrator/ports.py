@@ -109,6 +109,10 @@ class LogIndex(Protocol):
         """All that is in the index."""
         ...
 
+    async def first_at(self, run_id: str, epoch: int) -> datetime | None:
+        """When the first chunk of an attempt arrived."""
+        ...
+
     async def page(
         self, run_id: str, after: tuple[int, int], limit: int, source: str | None, epoch: int | None
     ) -> list[LogChunk]:

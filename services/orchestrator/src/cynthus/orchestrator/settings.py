@@ -1,12 +1,15 @@
 """Settings of the orchestrator."""
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class OrchestratorSettings(BaseSettings):
     """Environment variables `CYNTHUS_ORCHESTRATOR_*`; times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="CYNTHUS_ORCHESTRATOR_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CYNTHUS_ORCHESTRATOR_", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = "127.0.0.1"
     port: int = 7604
@@ -27,3 +30,10 @@ class OrchestratorSettings(BaseSettings):
     """How long an attempt's token lives."""
     heartbeats_every_s: float = 10.0
     """How often one run's heartbeat is published at most."""
+    registry_url: str | None = None
+    """Where workers pull images; None: images cannot be pulled, and only the project itself is needed."""
+    registry_username: str = "attempt"
+    registry_password: SecretStr | None = None
+    """None: workers show the token of their attempt, as the builder's own registry wants it."""
+    machines_are_free: bool = False
+    """A machine is asked for while the image is still being built."""

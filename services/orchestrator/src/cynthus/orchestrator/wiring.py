@@ -16,7 +16,7 @@ from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.handlers.attempts import Attempts, Rhythm
 from cynthus.orchestrator.handlers.deletion import Deletion
 from cynthus.orchestrator.handlers.logs import Logs
-from cynthus.orchestrator.handlers.orders import Orders, Terms
+from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import FACTS, SERVICE, RunHandler
 from cynthus.orchestrator.handlers.signals import HeartbeatSignals
@@ -60,7 +60,11 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
 
 def limits_of(settings: OrchestratorSettings) -> Limits:
     """The limits that can be set."""
-    return Limits(grace_s=settings.grace_s, infrastructure_retries=settings.infrastructure_retries)
+    return Limits(
+        grace_s=settings.grace_s,
+        infrastructure_retries=settings.infrastructure_retries,
+        machines_are_free=settings.machines_are_free,
+    )
 
 
 def terms_of(settings: OrchestratorSettings) -> Terms:
@@ -71,4 +75,16 @@ def terms_of(settings: OrchestratorSettings) -> Terms:
         grace_s=settings.grace_s,
         token_ttl_s=settings.token_ttl_s,
         machine_idle_s=settings.machine_idle_s,
+        registry=_registry(settings),
+    )
+
+
+def _registry(settings: OrchestratorSettings) -> RegistryAccess | None:
+    if settings.registry_url is None:
+        return None
+    password = settings.registry_password
+    return RegistryAccess(
+        settings.registry_url.rstrip("/"),
+        settings.registry_username,
+        None if password is None else password.get_secret_value(),
     )

@@ -1,5 +1,6 @@
 """The index of log chunks on PostgreSQL."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cynthus.orchestrator.domain.messages import Fenced
@@ -38,6 +39,8 @@ _ADD = _with_next("""
 _TOTALS = """
     SELECT source, count(*) AS chunks, max(start_offset + size) AS bytes
     FROM orchestrator.log_chunks WHERE run_id = $1 AND epoch = $2 GROUP BY source"""
+_FIRST_AT = """
+    SELECT at FROM orchestrator.log_chunks WHERE run_id = $1 AND epoch = $2 ORDER BY seq LIMIT 1"""
 _PAGE = """
     SELECT run_id, epoch, seq, source, start_offset, size, at FROM orchestrator.log_chunks
     WHERE run_id = $1 AND (epoch, seq) > ($2::bigint, $3::bigint)
@@ -90,6 +93,12 @@ class PostgresLogIndex:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_TOTALS, run_id, epoch)
         return LogTotals(sum(row["chunks"] for row in rows), {row["source"]: row["bytes"] for row in rows})
+
+    async def first_at(self, run_id: str, epoch: int) -> datetime | None:
+        """When the first chunk of an attempt arrived."""
+        async with self._database.connection() as connection:
+            at: datetime | None = await connection.fetchval(_FIRST_AT, run_id, epoch)
+        return at
 
     async def page(
         self, run_id: str, after: tuple[int, int], limit: int, source: str | None, epoch: int | None

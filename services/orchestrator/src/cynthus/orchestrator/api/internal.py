@@ -63,7 +63,8 @@ def router(runs: Runs, streams: Streams, deletion: Deletion, token: str) -> APIR
 
     @routes.get("/runs/{run}")
     async def show_run(run: str, owner: str) -> JSONResponse:
-        return JSONResponse(run_resource(await runs.find(owner, run)))
+        found = await runs.find(owner, run)
+        return JSONResponse(run_resource(found, await streams.logs_.first_line_at(found)))
 
     @routes.get("/runs/{run}/events")
     async def run_events(

@@ -17,8 +17,8 @@ def timestamp(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def run_resource(run: Run) -> dict[str, Any]:
-    """The Run resource."""
+def run_resource(run: Run, first_line_at: datetime | None = None) -> dict[str, Any]:
+    """The Run resource; `first_line_at` is when the newest attempt first wrote something."""
     shown = [run.attempts[epoch] for epoch in sorted(run.attempts) if run.attempts[epoch].requested_at]
     started = [attempt.started_at for attempt in shown if attempt.started_at is not None]
     return {
@@ -37,7 +37,7 @@ def run_resource(run: Run) -> dict[str, Any]:
         "cause": run.cause.model_dump(mode="json") if run.cause is not None else None,
         "attempts": [_attempt(run, attempt) for attempt in shown],
         "outputs": _outputs(run.current),
-        "timeline": _timeline(run),
+        "timeline": _timeline(run, first_line_at),
         "rerun_of": run.rerun_of,
         "version": run.version,
     }
@@ -49,6 +49,8 @@ def _reason(run: Run) -> str | None:
     if run.outcome is State.CANCELLED or run.state is State.TERMINATING:
         return run.cancel_reason
     attempt = run.current
+    if run.state is State.BUILDING and run.image is None and run.build_cause is not None:
+        return f"{run.build_cause.message} The build is tried again."
     if run.state is State.RETRYING and attempt is not None and attempt.failure is not None:
         return f"{attempt.failure.message} The next attempt starts at {timestamp(run.retry_at)}."
     if run.state is State.PROVISIONING and attempt is not None:
@@ -59,7 +61,7 @@ def _reason(run: Run) -> str | None:
 def _image(run: Run) -> dict[str, Any] | None:
     if run.image is None:
         return None
-    return run.image.model_dump(mode="json") | run.build.model_dump(mode="json")
+    return run.image.model_dump(mode="json") | run.build.model_dump(mode="json", exclude={"phases_ms"})
 
 
 def _attempt(run: Run, attempt: Attempt) -> dict[str, Any]:
@@ -89,16 +91,18 @@ def _outputs(attempt: Attempt | None) -> dict[str, Any] | None:
     return {"manifest": committed.manifest, "files": committed.files, "bytes": committed.bytes}
 
 
-def _timeline(run: Run) -> dict[str, float]:
-    """Milliseconds of each phase of the newest attempt, `start.*` as its worker measured them."""
+def _timeline(run: Run, first_line_at: datetime | None) -> dict[str, float]:
+    """Milliseconds of each phase of the newest attempt, and of parts as builder and worker measured them."""
     attempt = run.current or Attempt(epoch=0)
     inputs = [run.image_at] + ([run.data_at] if run.spec.data else [])
     ordered = _last([*inputs, attempt.ready_at]) if None not in [*inputs, attempt.ready_at] else None
     spans = {
+        "queue": (run.created_at, run.queued_at),
         "build": (run.created_at, run.image_at),
         "data": (run.created_at, run.data_at),
         "machine": (attempt.requested_at, attempt.ready_at),
         "start": (ordered, attempt.started_at),
+        "first_line": (run.created_at, first_line_at),
         "run": (attempt.started_at, attempt.exited_at),
         "upload": (attempt.exited_at, attempt.ended_at),
         "total": (run.created_at, run.ended_at),
@@ -108,7 +112,8 @@ def _timeline(run: Run) -> dict[str, float]:
         for name, (begin, end) in spans.items()
         if begin is not None and end is not None
     }
-    return phases | {f"start.{name}": ms for name, ms in attempt.phases_ms.items()}
+    parts = {"build": run.build.phases_ms, "start": attempt.phases_ms}
+    return phases | {f"{phase}.{name}": ms for phase, part in parts.items() for name, ms in part.items()}
 
 
 def _last(moments: list[datetime | None]) -> datetime | None:

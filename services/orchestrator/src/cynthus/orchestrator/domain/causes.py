@@ -5,16 +5,36 @@ import signal
 from cynthus.events import AttemptExited, Cause
 
 INFRASTRUCTURE = frozenset(
-    {"lost_machine", "preempted", "no_capacity", "worker_failed", "worker_stopped", "upload_stalled"}
+    {
+        "engine_restarted",
+        "image_missing",
+        "lost_machine",
+        "no_capacity",
+        "preempted",
+        "registry_unreachable",
+        "upload_stalled",
+        "worker_failed",
+        "worker_stopped",
+    }
 )
 """Causes that are not the user's: they have a budget of their own."""
+PERMANENT = frozenset({"driver_too_old", "no_container_engine", "no_gpu"})
+"""Causes that another attempt would meet again."""
+SLOW = frozenset({"image_missing", "registry_unreachable"})
+"""Causes that need time to pass, so that not even the first repetition comes at once."""
 
 _LOST = "Nothing to do: another attempt is made while the budget lasts."
 _FIXES = {
+    "driver_too_old": "Update the machine's NVIDIA driver, or pin older versions of the GPU libraries.",
     "disk_full": "Write less, or free space on the machine.",
+    "engine_restarted": _LOST,
+    "image_missing": "Run it again with `cynthus rerun`: the image is then built anew.",
     "lost_machine": _LOST,
+    "no_container_engine": "Install Docker or Podman on the machine and start it, or use --runtime process.",
+    "no_gpu": "Ask for no GPU, or use a machine that has one.",
     "oom": "Ask for more with --memory, or let the program use less.",
     "preempted": _LOST,
+    "registry_unreachable": "If it stays, see `cynthus doctor`: the registry of images does not answer.",
     "signal": "It was ended from outside itself or crashed; the last lines of its log may say more.",
     "timeout": "Give it more time with --timeout, or let it do less.",
     "user_exit": "The last lines of its log say why: `cynthus logs`.",

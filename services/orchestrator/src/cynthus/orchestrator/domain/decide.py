@@ -78,7 +78,7 @@ def _news(run: Run, fact: OtherServicesFact) -> bool:
         case ImageBuilt():
             return run.image is None
         case BuildFailed():
-            return run.build_cause is None or (not fact.transient and not run.build_failed)
+            return not run.build_failed and (not fact.transient or fact.cause != run.build_cause)
         case DatasetReady():
             return run.datasets is None
         case DatasetFailed():

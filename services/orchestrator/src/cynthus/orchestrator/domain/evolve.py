@@ -86,15 +86,14 @@ def _wish(event: RunRequested | RunCancelRequested | RunQueued, at: datetime) ->
         case RunCancelRequested():
             return {"cancel_reason": event.reason}
         case RunQueued():
-            return {"queued": True}
+            return {"queued": True, "queued_at": at}
 
 
 def _input(event: ImageBuilt | BuildFailed | DatasetReady | DatasetFailed, at: datetime) -> dict[str, Any]:
     match event:
         case ImageBuilt():
-            build = Build(
-                packages=event.packages, cached=event.cached, seconds=event.seconds, notes=event.notes
-            )
+            taken = ("packages", "cached", "seconds", "notes", "phases_ms")
+            build = Build(**{name: getattr(event, name) for name in taken})
             return {"image": event.image, "build": build, "image_at": at}
         case BuildFailed():
             return {"build_cause": event.cause, "build_failed": not event.transient}

@@ -26,7 +26,7 @@ def next_step(run: Run, now: datetime, limits: Limits) -> Event | None:
     if not run.queued:
         return RunQueued(run_id=run.id)
     verdict = None if run.over else _verdict(run, limits)
-    return verdict or _release(run) or (None if run.over else _request(run, now))
+    return verdict or _release(run) or (None if run.over else _request(run, now, limits))
 
 
 def _verdict(run: Run, limits: Limits) -> Event | None:
@@ -62,13 +62,13 @@ def _failed(run: Run, cause: Cause) -> Event:
 
 
 def _again(run: Run, attempt: Attempt, cause: Cause, limits: Limits) -> Event:
-    if attempt.unavailable is cause and attempt.unavailable_for_good:
+    if cause.code in causes.PERMANENT or (attempt.unavailable is cause and attempt.unavailable_for_good):
         return _failed(run, cause)
     used = run.infrastructure_failures if attempt.blameless else run.user_failures
     budget = limits.infrastructure_retries if attempt.blameless else run.spec.retries
     if used >= budget:
         return _failed(run, causes.out_of_attempts(cause, budget) if budget else cause)
-    failures = used + 1 if attempt.unavailable is cause else used
+    failures = used + 1 if attempt.unavailable is cause or cause.code in causes.SLOW else used
     delay_s = backoff_s(run, failures, limits)
     return RetryScheduled(run_id=run.id, epoch=attempt.epoch, delay_s=delay_s, cause=cause)
 
@@ -89,9 +89,22 @@ def _held(attempt: Attempt) -> bool:
     return attempt.machine is not None or (attempt.requested_at is not None and attempt.unavailable is None)
 
 
-def _request(run: Run, now: datetime) -> Event | None:
-    first = run.epoch == 0
+def _request(run: Run, now: datetime, limits: Limits) -> Event | None:
+    first = run.epoch == 0 and (run.image is not None or _worth_holding(run, limits))
     due = run.retry_at is not None and now >= run.retry_at
     if not (first or due):
         return None
-    return MachineRequested(run_id=run.id, epoch=run.epoch + 1, owner=run.owner, resources=run.spec.resources)
+    image = run.image
+    return MachineRequested(
+        run_id=run.id,
+        epoch=run.epoch + 1,
+        owner=run.owner,
+        resources=run.spec.resources,
+        runtime=run.spec.runtime if image is None else image.runtime,
+        min_driver=None if image is None else image.min_driver,
+    )
+
+
+def _worth_holding(run: Run, limits: Limits) -> bool:
+    """A machine may wait for the image; what a GPU's driver must be, only the image tells."""
+    return limits.machines_are_free and run.spec.resources.gpu is None

@@ -27,6 +27,8 @@ class Limits:
     infrastructure_retries: int = 5
     backoff_s: float = 2.0
     backoff_cap_s: float = 60.0
+    machines_are_free: bool = False
+    """Otherwise a machine is asked for only once there is something to run on it."""
 
 
 def deadline(run: Run, limits: Limits) -> datetime | None:

@@ -37,6 +37,7 @@ class Build(_Value):
     cached: bool = False
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    phases_ms: dict[str, float] = Field(default_factory=dict)
 
 
 class Attempt(_Value):
@@ -107,6 +108,7 @@ class Run(_Value):
     version: int = 0
     requested: bool = False
     queued: bool = False
+    queued_at: datetime | None = None
     owner: str = ""
     project: str = ""
     name: str = ""

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
+from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.refusals import LogGap
 from cynthus.orchestrator.ports import Bell, LogChunk, LogIndex
 
@@ -42,6 +44,12 @@ class Logs:
         if (chunk.source, chunk.offset, chunk.size) != (known.source, known.offset, known.size):
             raise LogGap(next_seq, next_offset)
         return next_seq
+
+    async def first_line_at(self, run: Run) -> datetime | None:
+        """When the newest attempt first wrote something."""
+        attempt = run.current
+        started = attempt is not None and (attempt.started_at or attempt.exited_at) is not None
+        return await self.index.first_at(run.id, run.epoch) if started else None
 
     async def read(
         self,

@@ -18,6 +18,14 @@ from cynthus.web.tokens import AttemptClaims, WorkerTokens
 _LOOK_AGAIN_S = 5.0
 
 
+class RegistryLogin(BaseModel):
+    """Where a worker pulls its image, and what it shows there."""
+
+    url: str
+    username: str
+    password: str
+
+
 class WorkOrder(BaseModel):
     """Everything a worker needs to execute one attempt."""
 
@@ -28,6 +36,7 @@ class WorkOrder(BaseModel):
     attempts_url: str
     blobs_url: str
     image: Image
+    registry: RegistryLogin | None
     data: list[dict[str, str]]
     env: dict[str, str]
     secrets: dict[str, str]
@@ -40,6 +49,19 @@ class WorkOrder(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """A registry of images; without a password of its own each attempt shows its token."""
+
+    url: str
+    username: str
+    password: str | None = field(default=None, repr=False)
+
+    def login(self, token: str) -> RegistryLogin:
+        """For the attempt of this token."""
+        return RegistryLogin(url=self.url, username=self.username, password=self.password or token)
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What all orders have in common."""
 
@@ -48,6 +70,7 @@ class Terms:
     grace_s: float
     token_ttl_s: float
     machine_idle_s: float
+    registry: RegistryAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +110,18 @@ class Orders:
     async def _order(self, run: Run, machine: str) -> WorkOrder:
         assert run.image is not None
         claims = AttemptClaims(run.id, run.epoch, run.owner, machine)
+        token = self.tokens.attempt(claims, ttl_s=self.terms.token_ttl_s)
         values = await self.secrets.get(run.id) if run.spec.secrets else {}
+        registry = self.terms.registry
         return WorkOrder(
             run_id=run.id,
             epoch=run.epoch,
             project=run.project,
-            token=self.tokens.attempt(claims, ttl_s=self.terms.token_ttl_s),
+            token=token,
             attempts_url=self.terms.attempts_url,
             blobs_url=self.terms.blobs_url,
             image=run.image,
+            registry=None if registry is None else registry.login(token),
             data=_data(run),
             env=run.spec.env,
             secrets=values,
