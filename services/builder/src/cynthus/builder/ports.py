@@ -1,15 +1,16 @@
 """What the builder needs from outside."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 
 from cynthus.builder.domain.build import Built
 from cynthus.builder.domain.image import Base, Layer
 from cynthus.events import RunRequested
 from cynthus.planning.document import Plan
 from cynthus.planning.tree import SourceTree
+from cynthus.snapshots.manifest import Entry
 
 
 class LockRefused(Exception):
@@ -43,10 +44,26 @@ class Resolver(Protocol):
         ...
 
 
+class Project(SourceTree, Protocol):
+    """A project's files: for planning and for packing. For other threads than the event loop's."""
+
+    def entries(self) -> Sequence[Entry]:
+        """Files, links and empty folders, as the manifest has them."""
+        ...
+
+    def stream(self, entry: Entry) -> Iterator[bytes]:
+        """A file's content in pieces."""
+        ...
+
+    def read_many(self, entries: Sequence[Entry]) -> dict[str, bytes]:
+        """Contents of small files by path, fetched side by side."""
+        ...
+
+
 class Sources(Protocol):
     """Project snapshots, as trees that planning can read; and a place for locks beside them."""
 
-    async def open(self, owner: str, snapshot: str) -> SourceTree:
+    async def open(self, owner: str, snapshot: str) -> Project:
         """A tree whose reads may be made from another thread. Raises SourceMissing."""
         ...
 
@@ -146,8 +163,62 @@ class Bases(Protocol):
     """Base images by Python version, pinned."""
 
     async def find(self, python: str, chosen: str | None, *, needed: bool) -> Base | None:
-        """The base for a Python, or the one that the project chose; None when there is none and none is needed.
+        """The base for a Python, or the project's own choice; None when there is none and none is needed.
 
         Its layers are readable in `repository` of our registry. Raises BaseUnavailable.
         """
+        ...
+
+
+class ImageMissing(Exception):
+    """The owner has no such image."""
+
+
+class ImageAmbiguous(Exception):
+    """The prefix fits several images."""
+
+
+class DocumentMissing(Exception):
+    """The image was made without this document."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """A finished image as its owner sees it; `digest` begins with `sha256:`, `size` in bytes as moved."""
+
+    digest: str
+    reference: str | None
+    repository: str
+    project: str
+    runtime: str
+    python: str
+    platform: str
+    base: str | None
+    size: int
+    packages: int
+    created_at: datetime
+    command: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    min_driver: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class ImageCatalogue(Protocol):
+    """The images there are. The owner is part of every question: what is not his does not exist."""
+
+    async def list(
+        self, owner: str, project: str | None, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[ImageEntry]:
+        """Newest first; `after` is the time and digest of the last one already seen."""
+        ...
+
+    async def find(self, owner: str, digest_prefix: str) -> ImageEntry:
+        """The image whose digest begins like this, `sha256:` and at least 8 hex digits.
+
+        Raises ImageMissing, ImageAmbiguous.
+        """
+        ...
+
+    async def document(self, owner: str, digest: str, kind: Literal["sbom", "provenance"]) -> bytes:
+        """A JSON document about the image of a whole digest. Raises ImageMissing, DocumentMissing."""
         ...
