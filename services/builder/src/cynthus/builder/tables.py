@@ -1,6 +1,6 @@
 """The builder's tables."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from cynthus.store.tables import add_store_tables
@@ -80,6 +80,7 @@ catalogue = Table(
     Column("repository", Text, nullable=False),
     Column("environment", Text),
     Column("entry", JSONB, nullable=False),
+    Column("attached", Boolean, nullable=False, server_default=text("false")),
     Column("built_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Column("used_at", DateTime(timezone=True), nullable=False, server_default=_now),
     Index("catalogue_used", "used_at"),

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("repository", sa.Text(), nullable=False),
         sa.Column("environment", sa.Text()),
         sa.Column("entry", JSONB(), nullable=False),
+        sa.Column("attached", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         _moment("built_at"),
         _moment("used_at"),
         schema=SCHEMA,
