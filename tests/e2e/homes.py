@@ -139,6 +139,8 @@ def five_processes(folder: Path, database_url: str, **environment: str) -> Itera
         "CYNTHUS_PROVISIONER_MACHINES_HOME": str(folder / "machines"),
         "CYNTHUS_ORCHESTRATOR_PUBLIC_URL": urls["orchestrator"],
         "CYNTHUS_ORCHESTRATOR_BLOBS_URL": f"{urls['gateway']}/v1",
+        "CYNTHUS_ORCHESTRATOR_REGISTRY_URL": urls["builder"],
+        "CYNTHUS_ORCHESTRATOR_MACHINES_ARE_FREE": "true",
         **environment,
     }
     outside = _outside(folder) | {"CYNTHUS_URL": urls["gateway"], "CYNTHUS_TOKEN": token}

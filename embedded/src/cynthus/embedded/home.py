@@ -45,6 +45,11 @@ class Home:
         return self.root / "blobs"
 
     @property
+    def images(self) -> Path:
+        """What the builder made, as OCI image layouts."""
+        return self.root / "images"
+
+    @property
     def secrets(self) -> Path:
         """Encrypted secrets."""
         return self.root / "secrets"
@@ -67,7 +72,7 @@ class Home:
     def prepare(self) -> None:
         """Make the folder private and usable. Raises HomeUnusable."""
         try:
-            for folder in (self.root, self.machines, self.blobs, self.secrets):
+            for folder in (self.root, self.machines, self.blobs, self.images, self.secrets):
                 folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise HomeUnusable(

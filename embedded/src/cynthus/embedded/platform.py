@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from cynthus.builder.wiring import open_builder
 from cynthus.datasets.wiring import open_datasets
 from cynthus.embedded.prefixes import ByPrefix
-from cynthus.embedded.settings import ORCHESTRATOR, PROVISIONER, EmbeddedSettings
+from cynthus.embedded.settings import ORCHESTRATOR, PROVISIONER, REGISTRY, EmbeddedSettings
 from cynthus.gateway.wiring import open_gateway
 from cynthus.orchestrator.wiring import open_orchestrator
 from cynthus.provisioner.wiring import open_provisioner
@@ -37,7 +37,8 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Service]:
         gateway = await stack.enter_async_context(open_gateway(settings.gateway, platform, inside=apps))
         services = (gateway, *inside)
         called_by_workers = {ORCHESTRATOR: orchestrator.app, PROVISIONER: provisioner.app}
-        gateway.app.add_middleware(ByPrefix, applications=called_by_workers)
+        registry = {REGISTRY: builder.app}
+        gateway.app.add_middleware(ByPrefix, applications=called_by_workers, whole=registry)
         yield Service(
             "embedded",
             gateway.app,

@@ -13,6 +13,7 @@ from cynthus.runtime.settings import PlatformSettings
 
 ORCHESTRATOR = "/services/orchestrator"
 PROVISIONER = "/services/provisioner"
+REGISTRY = "/v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,13 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
             )
         ),
         orchestrator=OrchestratorSettings.model_validate(
-            _with_environment("ORCHESTRATOR", public_url=url + ORCHESTRATOR, blobs_url=f"{url}/v1")
+            _with_environment(
+                "ORCHESTRATOR",
+                public_url=url + ORCHESTRATOR,
+                blobs_url=f"{url}/v1",
+                registry_url=url,
+                machines_are_free=True,
+            )
         ),
         datasets=DatasetsSettings(),
     )
