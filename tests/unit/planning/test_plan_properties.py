@@ -166,6 +166,14 @@ def test_every_proper_requirement_is_read_as_the_standard_reader_reads_it(name, 
     assert read_line(line.text) == line
 
 
+@pytest.mark.parametrize(
+    "marker", ["<", "(", "python_version", '"a" "b"', "os_name ==", '(os_name == "x"', "and", '== "x"', ") ("]
+)
+def test_half_a_condition_is_refused(marker):
+    with pytest.raises(BadRequirement):
+        read_line(f"numpy; {marker}")
+
+
 @settings(deadline=None)
 @given(st.text(alphabet=string.ascii_letters[:6] + string.digits[:3] + " ._-[]<>=!~;,@'\"()*", max_size=16))
 def test_what_is_accepted_is_a_requirement_by_the_standard_too(text):
@@ -219,6 +227,7 @@ def test_the_rows_for_a_person_mark_every_guess():
     assert stated[1:] == [
         ("packages", "requirements.txt (2)"),
         ("", "also seen: import sklearn -> scikit-learn (added)"),
+        ("runtime", "process: nothing needs a container"),
     ]
 
 

@@ -57,6 +57,22 @@ def look_up(module: str) -> Answer:
     return _same_name(parts[0])
 
 
+def known_part(module: str) -> str | None:
+    """The longest beginning of a dotted name that one distribution brings; None when none is known."""
+    table = _table()
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in table:
+            return prefix if isinstance(table[prefix], Known) else None
+    return None
+
+
+def is_namespace(top: str) -> bool:
+    """Whether several distributions put their modules under this name."""
+    return top in _namespaces()
+
+
 def rank(distribution: str) -> int | None:
     """The place of a normalised name among the most downloaded; None when not among them."""
     marker = f"\n{distribution} ".encode()
@@ -84,6 +100,12 @@ def _same_name(top: str) -> Answer:
 @cache
 def _names() -> bytes:
     return (DATA / "names.txt").read_bytes()
+
+
+@cache
+def _namespaces() -> frozenset[str]:
+    data: dict[str, Any] = json.loads((DATA / "imports.json").read_bytes())
+    return frozenset(name.partition(".")[0] for name in data["namespaces"])
 
 
 @cache

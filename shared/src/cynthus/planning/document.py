@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from cynthus.planning.request import Outputs, Retry
+from cynthus.planning.request import Outputs, Retry, Runtime
 
-Runtime = Literal["process", "container"]
-EntryKind = Literal["script", "notebook", "module", "command"]
+EntryKind = Literal["script", "notebook", "module", "command", "image"]
 RequirementsSource = Literal["pep723", "uv.lock", "pyproject", "requirements.txt", "imports", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is started: a script, a notebook, a module, or a command of the project's own."""
+    """What is started: a script, a notebook, a module, a command of the project's own, or its image's."""
 
     kind: EntryKind
     target: str
@@ -71,6 +70,7 @@ class Plan:
     checkpoint: str | None = None
     task: str | None = None
     modules: tuple[str, ...] = ()  # foreign modules that the code imports unconditionally, dotted, sorted
+    import_check: bool = True  # whether the built image must be able to import `modules`
     indexes: tuple[Index, ...] = ()
     apt: tuple[str, ...] = ()  # Debian packages
     dockerfile: str | None = None  # path of the project's own, which wins over all else
@@ -102,12 +102,17 @@ class Plan:
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def environment_digest(self) -> str:
-        """Names only what the environment is made from: Python, requirements, constraints, lock."""
+        """Names only what the environment is made from: packages, their indexes, the system, the GPU."""
         parts = {
             "python": self.python,
             "requirements": sorted({requirement.line() for requirement in self.requirements}),
             "constraints": sorted(set(self.constraints)),
             "locked": self.locked,
+            "indexes": [[index.url, index.secret] for index in self.indexes],
+            "apt": self.apt,
+            "base": self.base,
+            "dockerfile": self.dockerfile,
+            "gpu": self.gpu,
         }
         return "sha256:" + hashlib.sha256(canonical(parts).encode()).hexdigest()
 

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from cynthus.planning.document import Plan, Requirement
+from cynthus.planning.document import Entry, Plan, Requirement
 from cynthus.planning.entry_point import Start, find_start
+from cynthus.planning.import_check import checkable
 from cynthus.planning.imported import from_imports
+from cynthus.planning.indexes import joined
 from cynthus.planning.names import nearest
 from cynthus.planning.problem import CannotPlan
 from cynthus.planning.pyproject import Pyproject, read_pyproject
@@ -15,6 +17,7 @@ from cynthus.planning.python_version import allows, exact, first_line, fitting
 from cynthus.planning.request import Declared, Outputs, PlanRequest, Retry, Task
 from cynthus.planning.requirement_line import BadRequirement, read_line
 from cynthus.planning.requirements_file import bad_requirements, read_requirements
+from cynthus.planning.runtime import DOCKERFILE, chosen, forced, own_dockerfile
 from cynthus.planning.scan import Scan, scan
 from cynthus.planning.script_header import ScriptHeader, read_header
 from cynthus.planning.sources import Stated, stated
@@ -28,6 +31,47 @@ def plan(tree: SourceTree, request: PlanRequest) -> Plan:
     tree = BoundedTree(tree)
     settings = request.declared or Declared()
     task = _task(settings, request.task)
+    dockerfile = own_dockerfile(tree, settings, request)
+    runtime, why = chosen(settings, request, dockerfile)
+    if dockerfile is None:
+        made = _in_python(tree, request, settings, task)
+    else:
+        made = _in_dockerfile(tree, request, settings, task, dockerfile)
+    return replace(_with_settings(made, settings, task, request), runtime=runtime, runtime_why=why)
+
+
+def _in_dockerfile(
+    tree: SourceTree, request: PlanRequest, settings: Declared, task: Task | None, path: str
+) -> Plan:
+    """The project's own image; without an entry or a task it runs its own command."""
+    if task is None and request.entry in {None, "", "."}:
+        entry, command = Entry(kind="image", target=path, found="its own command"), request.args
+    else:
+        start = find_start(tree, request, task)
+        entry, command = start.entry, start.command
+    unused = {
+        "python": settings.python,
+        "requirements": settings.requirements,
+        "apt": settings.apt,
+        "base": settings.base,
+        "index": settings.indexes,
+    }
+    return Plan(
+        entry=entry,
+        command=command,
+        python="",
+        python_source=path,
+        dockerfile=path,
+        warnings=tuple(
+            f"[image] {key} is not used, as {path} wins; dockerfile = false under [image] leaves it out"
+            for key, value in unused.items()
+            if value
+        ),
+    )
+
+
+def _in_python(tree: SourceTree, request: PlanRequest, settings: Declared, task: Task | None) -> Plan:
+    """An image made of Python and packages."""
     start = find_start(tree, request, task)
     header = _header(tree, start)
     pyproject = read_pyproject(tree)
@@ -47,8 +91,13 @@ def plan(tree: SourceTree, request: PlanRequest) -> Plan:
         entry=start.entry.target,
     )
     requirements = [*needs.requirements, *imported.requirements, *_runner(start, needs)]
-    notes = [*_lenient_note(files, lenient=lenient), *imported.notes]
-    made = Plan(
+    notes = [
+        *_unused_dockerfile(tree, settings, request),
+        *_lenient_note(files, lenient=lenient),
+        *imported.notes,
+    ]
+    env = {**settings.env, **(task.env if task else {}), **request.env}
+    return Plan(
         entry=start.entry,
         command=start.command,
         python=python,
@@ -60,10 +109,13 @@ def plan(tree: SourceTree, request: PlanRequest) -> Plan:
         locked=None if needs.lock is None else f"sha256:{hashlib.sha256(needs.lock).hexdigest()}",
         lock_path=None if needs.lock is None else "uv.lock",
         pythonpath=_pythonpath(roots, start),
+        modules=() if lenient else checkable(found, modules, env),
+        indexes=joined(settings.indexes, pyproject.indexes if pyproject else ()),
+        apt=tuple(sorted(set(settings.apt))),
+        base=settings.base,
         notes=tuple(dict.fromkeys(notes)),
         warnings=tuple(dict.fromkeys((*warnings, *needs.warnings, *found.warnings, *imported.warnings))),
     )
-    return _with_settings(made, settings, task, request)
 
 
 def _task(settings: Declared, name: str | None) -> Task | None:
@@ -100,6 +152,8 @@ def _with_settings(made: Plan, settings: Declared, task: Task | None, request: P
         outputs=outputs,
         checkpoint=task.checkpoint if task else None,
         task=task.name if task else None,
+        import_check=settings.import_check,
+        gpu=request.gpu or (task.gpu if task else None) or settings.gpu,
     )
 
 
@@ -165,6 +219,13 @@ def _scanned(tree: SourceTree, start: Start) -> tuple[tuple[str, ...], bool]:
     if start.entry.kind == "script":
         return start.files, False
     return tuple(path for path in tree.paths() if path.endswith(".py")), True
+
+
+def _unused_dockerfile(tree: SourceTree, settings: Declared, request: PlanRequest) -> list[str]:
+    runtime, asked = forced(settings, request)
+    if DOCKERFILE not in tree.paths() or not settings.find_dockerfile or runtime != "process":
+        return []
+    return [f"{DOCKERFILE} is not used: {asked} was asked for"]
 
 
 def _lenient_note(files: tuple[str, ...], *, lenient: bool) -> list[str]:

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from cynthus.planning.document import Requirement
+from cynthus.planning.document import Index, Requirement
+from cynthus.planning.indexes import uv_indexes
 from cynthus.planning.poetry import poetry_lines
 from cynthus.planning.problem import CannotPlan
 from cynthus.planning.requirement_line import BadRequirement, read_line
@@ -22,6 +23,7 @@ class Pyproject:
     requires_python: str | None
     dynamic_files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    indexes: tuple[Index, ...] = ()
     extras: dict[str, tuple[Requirement, ...]] = field(default_factory=dict)
 
 
@@ -46,6 +48,7 @@ def read_pyproject(tree: SourceTree, path: str = "pyproject.toml") -> Pyproject 
     tool = _table(document, "tool")
     wants = project.get("requires-python")
     warnings = _warnings(path, tool)
+    indexes, left_out = uv_indexes(path, _table(tool, "uv").get("index"))
     if lines is None and (poetry := _table(_table(tool, "poetry"), "dependencies")):
         lines, poetry_python, odd = poetry_lines(poetry)
         wants = wants or poetry_python
@@ -57,7 +60,8 @@ def read_pyproject(tree: SourceTree, path: str = "pyproject.toml") -> Pyproject 
         None if lines is None else _requirements(path, text, lines, "dependencies"),
         wants if isinstance(wants, str) else None,
         _dynamic(project, tool),
-        warnings,
+        (*warnings, *left_out),
+        indexes,
         {
             name: _requirements(path, text, extra, name)
             for name, extra in _table(project, "optional-dependencies").items()
@@ -90,7 +94,7 @@ def _dynamic(project: dict[str, Any], tool: dict[str, Any]) -> tuple[str, ...]:
 
 def _warnings(path: str, tool: dict[str, Any]) -> tuple[str, ...]:
     uv = _table(tool, "uv")
-    named = [f"[tool.uv] {key}" for key in ("sources", "index", "index-url", "extra-index-url") if key in uv]
+    named = [f"[tool.uv] {key}" for key in ("sources", "index-url", "extra-index-url") if key in uv]
     return tuple(f"{path}: {key} is kept out; packages come from the platform's own index" for key in named)
 
 

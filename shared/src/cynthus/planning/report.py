@@ -7,13 +7,37 @@ SOURCES = {"pep723": "the script's header", "uv.lock": "uv.lock", "pyproject": "
 
 def describe(plan: Plan) -> list[tuple[str, str]]:
     """Rows of (label, text); an empty label continues the row above."""
-    rows = [("entry", f"{_entry(plan)} · Python {plan.python} ({plan.python_source})")]
-    rows.extend(_packages(plan))
+    rows = _image(plan) if plan.dockerfile else _python(plan)
+    if plan.gpu:
+        rows.append(("gpu", plan.gpu))
+    rows.append(("runtime", _runtime(plan)))
     if plan.pythonpath and plan.pythonpath != ("",):
         rows.append(("path", ", ".join(root or "." for root in plan.pythonpath)))
     rows.extend(("note", note) for note in plan.notes if not note.startswith("also seen:"))
     rows.extend(("warning", warning) for warning in plan.warnings)
     return rows
+
+
+def _image(plan: Plan) -> list[tuple[str, str]]:
+    said = "the project's own; python, packages and apt settings are not used"
+    return [("entry", _entry(plan)), ("image", f"{plan.dockerfile} ({said})")]
+
+
+def _python(plan: Plan) -> list[tuple[str, str]]:
+    rows = [("entry", f"{_entry(plan)} · Python {plan.python} ({plan.python_source})"), *_packages(plan)]
+    for index in plan.indexes:
+        secret = f" (secret {index.secret})" if index.secret else ""
+        rows.append(("index", f"{index.name} {index.url}{secret}"))
+    if plan.apt:
+        rows.append(("system", " ".join(plan.apt)))
+    if plan.base:
+        rows.append(("base", plan.base))
+    return rows
+
+
+def _runtime(plan: Plan) -> str:
+    why = plan.runtime_why.replace("a container", "one") if plan.runtime == "container" else plan.runtime_why
+    return f"{plan.runtime}: {why}"
 
 
 def _entry(plan: Plan) -> str:

@@ -2,6 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cynthus.planning.document import Index
+
+Runtime = Literal["process", "container"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +41,28 @@ class Task:
     checkpoint: str | None = None
     retry: Retry | None = None
     outputs: Outputs | None = None
+    gpu: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What cynthus.toml or [tool.cynthus] says that a plan depends on."""
+    """What cynthus.toml or [tool.cynthus] says that a plan depends on.
+
+    With `find_dockerfile` a file named Dockerfile in the project's root is taken, when none is named.
+    """
 
     file: str = "cynthus.toml"
     name: str | None = None
     python: str | None = None
     requirements: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    dockerfile: str | None = None
+    find_dockerfile: bool = True
+    base: str | None = None
+    indexes: "tuple[Index, ...]" = ()
+    runtime: Runtime | None = None
+    import_check: bool = True
+    gpu: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
 
@@ -65,3 +83,6 @@ class PlanRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: int | None = None
     attempts: int | None = None
+    gpu: str | None = None
+    runtime: Runtime | None = None
+    default_runtime: Runtime = "process"

@@ -11,10 +11,18 @@ CLAUSE = re.compile(rf"\s*(?:(?:~=|==|!=|<=|>=|<|>)\s*{VERSION}|===\s*[^\s,;)]+)
 HEAD = re.compile(rf"\s*({NAME})\s*(?:\[([^\]]*)\])?\s*")
 EXTRA = re.compile(rf"\s*{NAME}\s*")
 MARKER_TOKEN = re.compile(
-    r"\s*(?:\"[^\"]*\"|'[^']*'|[()]|===|<=|>=|==|!=|~=|<|>|(?:not|in|and|or)\b"
-    r"|(?:python_version|python_full_version|os_name|sys_platform|platform_release|platform_system|platform_version"
-    r"|platform_machine|platform_python_implementation|implementation_name|implementation_version|extras?|dependency_groups)\b)"
+    r"\s*(?:(?P<value>\"[^\"]*\"|'[^']*'|(?:python_version|python_full_version|os_name|sys_platform"
+    r"|platform_release|platform_system|platform_version|platform_machine|platform_python_implementation"
+    r"|implementation_name|implementation_version|extras?|dependency_groups)\b)"
+    r"|(?P<relation>===|<=|>=|==|!=|~=|<|>|not\s+in\b|in\b)|(?P<joint>(?:and|or)\b)"
+    r"|(?P<open>\()|(?P<close>\)))"
 )
+AFTER = {
+    "begin": {"open": "begin", "value": "left"},
+    "left": {"relation": "relation"},
+    "relation": {"value": "whole"},
+    "whole": {"joint": "begin", "close": "whole"},
+}
 LONGEST = 2000
 SECRET_IN_URL = re.compile(r"://(?!git@)[^/@\s]+@")
 
@@ -111,15 +119,15 @@ def _version_fix(name: str, wrong: str) -> str:
 
 def _check_marker(text: str) -> None:
     rest = text.rstrip()
-    depth = 0
-    at = 0
-    while at < len(rest):
+    state: str | None = "begin"
+    depth = at = 0
+    while at < len(rest) and state is not None and depth >= 0:
         token = MARKER_TOKEN.match(rest, at)
-        if token is None:
-            break
-        depth += {"(": 1, ")": -1}.get(token.group().strip(), 0)
-        at = token.end()
-    if at < len(rest) or depth or not rest.strip():
+        kind = token.lastgroup if token is not None else None
+        state = AFTER[state].get(str(kind))
+        depth += {"open": 1, "close": -1}.get(str(kind), 0)
+        at = token.end() if token is not None else at
+    if state != "whole" or depth:
         raise BadRequirement(
             f'"{text.strip()}" is not a condition', 'write conditions such as ; python_version < "3.12"'
         )

@@ -15,6 +15,7 @@ from cynthus.planning.syntax import not_python
 from cynthus.planning.tree import SourceTree
 
 LARGEST = 2_000_000  # bytes of source worth parsing
+CERTAIN, LAZY, OPTIONAL = range(3)  # how surely the program gets to an import
 PATH_EDIT = re.compile(
     rb"\bsys\.path\.(?:append|insert|extend)\b|\bsys\.path\s*(?:\+=|=)|\bsite\.addsitedir\b"
 )
@@ -22,11 +23,16 @@ PATH_EDIT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An import of something outside the project: the longest dotted name, and where."""
+    """An import of something outside the project: the longest dotted name, and where.
+
+    `source` is the part of the name that is a module for certain, as in `from source import name`.
+    """
 
     module: str
     where: str
     optional: bool
+    lazy: bool = False
+    source: str = ""
 
     @property
     def top(self) -> str:
@@ -56,6 +62,12 @@ def scan(
     return walker.result, modules
 
 
+def _reached(found: Import) -> int:
+    if found.optional:
+        return OPTIONAL
+    return LAZY if found.lazy else CERTAIN
+
+
 class _Walker:
     def __init__(self, tree: SourceTree, modules: LocalModules, python: tuple[int, int]) -> None:
         self._tree = tree
@@ -66,19 +78,20 @@ class _Walker:
 
     def run(self, starts: Iterable[str]) -> None:
         first = tuple(starts)
-        todo: list[tuple[str, bool]] = [(path, False) for path in reversed(first)]
-        done: dict[str, bool] = {}
+        todo: list[tuple[str, int]] = [(path, CERTAIN) for path in reversed(first)]
+        done: dict[str, int] = {}
         while todo:
-            path, optional = todo.pop()
-            if path not in self._paths or (path in done and done[path] <= optional):
+            path, reached = todo.pop()
+            if path not in self._paths or (path in done and done[path] <= reached):
                 continue
             if path not in done:
                 self.result.files.append(path)
-            done[path] = optional
-            for where, found in self._imports(path, optional=optional):
+            done[path] = reached
+            for where, found in self._imports(path, optional=reached == OPTIONAL):
                 if path in first and found.level:
                     self._warn_relative(path, where)
-                todo.extend(self._follow(path, where, found, optional=optional))
+                through = max(reached, _reached(found))
+                todo.extend((file, through) for file in self._follow(path, where, found, through))
 
     def _imports(self, path: str, *, optional: bool) -> list[tuple[str, Import]]:
         if path.endswith(".py") and self._tree.size(path) > LARGEST:
@@ -127,19 +140,18 @@ class _Walker:
             found.extend((f"{label}:{one.line}", one) for one in parsed)
         return found
 
-    def _follow(self, path: str, where: str, found: Import, *, optional: bool) -> list[tuple[str, bool]]:
-        optional = optional or found.optional
+    def _follow(self, path: str, where: str, found: Import, reached: int) -> list[str]:
         if found.level:
-            return [(file, optional) for file in self._relative(path, found)]
+            return self._relative(path, found)
         names = [f"{found.module}.{name}" for name in found.names if name != "*"] or [found.module]
         files: list[str] = []
         for name in names:
             local = self._modules.files_of(name)
             if local is None or (not local and not self._is_own_folder(name)):
-                self._outside(name, where, optional=optional)
+                self._outside(Seen(name, where, reached == OPTIONAL, reached == LAZY, found.module))
             else:
                 files.extend(local)
-        return [(file, optional) for file in files]
+        return files
 
     def _is_own_folder(self, name: str) -> bool:
         """A folder without __init__.py loses to an installed package of the same name."""
@@ -158,10 +170,9 @@ class _Walker:
                 files.extend(self._modules.under(base, name) or ())
         return files
 
-    def _outside(self, name: str, where: str, *, optional: bool) -> None:
-        top = name.partition(".")[0]
-        if top and not in_stdlib(top, self._python):
-            self.result.seen.append(Seen(name, where, optional))
+    def _outside(self, seen: Seen) -> None:
+        if seen.top and not in_stdlib(seen.top, self._python):
+            self.result.seen.append(seen)
 
     def _warn_relative(self, path: str, where: str) -> None:
         module = path.removesuffix(".py").replace("/", ".")

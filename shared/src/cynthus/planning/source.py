@@ -10,6 +10,16 @@ from cynthus.planning.conditions import truth
 
 CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 EXITS = {"exit", "_exit", "quit", "abort"}
+LATER = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.Lambda,
+    ast.ExceptHandler,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.Match,
+)
 IMPORT_LINE = re.compile(
     r"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+\(?[ \t]*(\w+)|import[ \t]+([\w.]+))", re.MULTILINE
 )
@@ -35,6 +45,7 @@ class Import:
     names: tuple[str, ...] = ()
     level: int = 0
     optional: bool = False
+    lazy: bool = False  # only a call or a condition gets to it
 
 
 def imports_of(source: bytes, python: tuple[int, int]) -> tuple[Import, ...]:
@@ -49,10 +60,11 @@ def loose_imports(source: bytes) -> tuple[Import, ...]:
     for match in IMPORT_LINE.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         dots, module, name, plain = match.groups()
+        lazy = match.group()[0] in " \t"
         if plain:
-            found.append(Import(line, plain.strip(".")))
+            found.append(Import(line, plain.strip("."), lazy=lazy))
         else:
-            found.append(Import(line, module.strip("."), (name,), len(dots)))
+            found.append(Import(line, module.strip("."), (name,), len(dots), lazy=lazy))
     return tuple(found)
 
 
@@ -74,27 +86,39 @@ def _parse(source: bytes, python: tuple[int, int]) -> ast.Module:
 
 def _walk(tree: ast.Module, python: tuple[int, int]) -> tuple[Import, ...]:
     found: list[Import] = []
-    todo: list[tuple[ast.AST, bool]] = [(tree, False)]
+    todo: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
     while todo:
-        node, optional = todo.pop()
+        node, optional, lazy = todo.pop()
+        found.extend(_imported(node, optional=optional, lazy=lazy))
         match node:
-            case ast.Import():
-                found.extend(Import(node.lineno, alias.name, optional=optional) for alias in node.names)
-            case ast.ImportFrom():
-                names = tuple(alias.name for alias in node.names)
-                found.append(Import(node.lineno, node.module or "", names, node.level, optional))
+            case ast.Import() | ast.ImportFrom():
+                pass
             case ast.If():
-                todo.extend((child, optional) for child in _branches(node, python))
-                todo.append((node.test, optional))
+                unsure = lazy or truth(node.test, python) is None
+                todo.extend((child, optional, unsure) for child in _branches(node, python))
+                todo.append((node.test, optional, lazy))
             case ast.Try() | ast.TryStar() if guarded := _guarded(node):
-                todo.extend(_inside_guarded(node, guarded, optional=optional))
+                todo.extend((*inside, lazy) for inside in _inside_guarded(node, guarded, optional=optional))
             case ast.With() if any(_suppresses(item.context_expr) for item in node.items):
-                todo.extend((child, True) for child in node.body)
-            case ast.Call() if (name := _called_import(node)) is not None:
-                found.append(Import(node.lineno, name, optional=optional))
+                todo.extend((child, True, lazy) for child in node.body)
             case _:
-                todo.extend((child, optional) for child in ast.iter_child_nodes(node))
+                later = lazy or isinstance(node, LATER)
+                todo.extend((child, optional, later) for child in ast.iter_child_nodes(node))
     return tuple(sorted(set(found)))
+
+
+def _imported(node: ast.AST, *, optional: bool, lazy: bool) -> list[Import]:
+    """What this one node imports."""
+    match node:
+        case ast.Import():
+            return [Import(node.lineno, one.name, optional=optional, lazy=lazy) for one in node.names]
+        case ast.ImportFrom():
+            names = tuple(alias.name for alias in node.names)
+            return [Import(node.lineno, node.module or "", names, node.level, optional, lazy)]
+        case ast.Call() if (name := _called_import(node)) is not None:
+            return [Import(node.lineno, name, optional=optional, lazy=lazy)]
+        case _:
+            return []
 
 
 def _branches(node: ast.If, python: tuple[int, int]) -> list[ast.stmt]:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from cynthus.planning.names import nearest
 from cynthus.spec.lines import Path, line_of
-from cynthus.spec.models import Data, Image, Outputs, Resources, Retry, Spec, Table, Task
+from cynthus.spec.models import Data, Image, Index, Outputs, Resources, Retry, Spec, Table, Task
 from cynthus.spec.problem import Problem, SpecInvalid, Wrong
 from cynthus.spec.values import kind
 
@@ -14,6 +14,7 @@ TABLES: dict[str, type[Table]] = {"image": Image, "resources": Resources, "retry
 HOMES: tuple[tuple[str, type[Table]], ...] = (
     ("[task.main]", Task),
     ("[image]", Image),
+    ("[[image.index]]", Index),
     ("[resources]", Resources),
     ("[[data]]", Data),
     ("retry = { … } of a task", Retry),
@@ -83,6 +84,8 @@ def _unknown_key(path: Path) -> tuple[str, str]:
 def _table_at(path: Path) -> type[Table]:
     if not path:
         return Spec
+    if path[:2] == ("image", "index"):
+        return Index
     last = path[-1]
     if isinstance(last, str) and last in TABLES and (len(path) == 1 or path[0] == "task"):
         return TABLES[last]
@@ -101,6 +104,9 @@ def _together(spec: Spec) -> list[tuple[Path, str, str]]:
     found: list[tuple[Path, str, str]] = []
     if spec.image.dockerfile and spec.image.base:
         found.append((("image", "base"), "image has both dockerfile and base", "keep one of the two"))
+    names = [index.name for index in spec.image.index]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        found.append((("image", "index"), f"two indexes are named {repeated}", "give each a name of its own"))
     for name, task in spec.task.items():
         for other in task.after:
             if other not in spec.task or other == name:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from cynthus.planning.document import Index
 from cynthus.planning.request import Declared, Outputs, Retry, Task
 from cynthus.spec.quantities import duration
 
@@ -9,8 +10,7 @@ if TYPE_CHECKING:
     from cynthus.spec import models
 
 LATER = {
-    "image": ("apt", "dockerfile", "base"),
-    "resources": ("gpu", "disk", "spot", "regions", "max_price"),
+    "resources": ("disk", "spot", "regions", "max_price"),
     "task": ("budget", "after", "schedule"),
     "outputs": ("include", "keep"),
 }
@@ -23,6 +23,14 @@ def declared(spec: "models.Spec", file: str = "cynthus.toml") -> Declared:
         name=spec.name,
         python=spec.image.python,
         requirements=spec.image.requirements,
+        apt=spec.image.apt,
+        dockerfile=spec.image.dockerfile or None,
+        find_dockerfile=spec.image.dockerfile is not False,
+        base=spec.image.base,
+        indexes=tuple(Index(name=one.name, url=one.url, secret=one.secret) for one in spec.image.index),
+        runtime=spec.image.runtime,
+        import_check=spec.image.import_check,
+        gpu=spec.resources.gpu,
         env=dict(spec.env),
         tasks=tuple(_task(name, task, file) for name, task in spec.task.items()),
     )
@@ -30,7 +38,7 @@ def declared(spec: "models.Spec", file: str = "cynthus.toml") -> Declared:
 
 def unsupported(spec: "models.Spec") -> list[str]:
     """Keys that are valid but that this version does not act on yet, so nothing is ignored in silence."""
-    found = _set("[image]", spec.image, "image") + _set("[resources]", spec.resources, "resources")
+    found = _set("[resources]", spec.resources, "resources")
     for data in spec.data:
         if "://" in data.source:
             found.append(f"[[data]] source {data.source.partition('://')[0]}:// is not acted on yet")
@@ -60,6 +68,7 @@ def _task(name: str, task: "models.Task", file: str) -> Task:
         checkpoint=task.checkpoint,
         retry=None if task.retry is None else _retry(task.retry),
         outputs=None if task.outputs is None else _outputs(task.outputs),
+        gpu=None if task.resources is None else task.resources.gpu,
     )
 
 

@@ -13,16 +13,31 @@ class Table(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
+class Index(Table):
+    """A package index beside the public one."""
+
+    name: values.IndexName = Field(description="A name for it, shown in plans and errors")
+    url: values.IndexURL = Field(description="Its address, https, without a password")
+    secret: values.Variable | None = Field(
+        None, description='The name of a secret that opens it, "user:password" or a token'
+    )
+
+
 class Image(Table):
     """What the program runs in; what is left out is found from the project."""
 
     python: values.PythonVersion | None = Field(None, description='Python version, such as "3.13"')
     requirements: values.Paths = Field((), description="Requirements files, instead of those found")
-    apt: values.Words = Field((), description="Debian packages")
-    dockerfile: values.Inside | None = Field(
-        None, description="A Dockerfile of the project, which wins over all else"
+    apt: values.Packages = Field((), description='Debian packages: "libgl1" or "git=1:2.39.5-0"')
+    dockerfile: values.Dockerfile = Field(
+        None, description="The project's own, which wins over all else; false leaves the one found out"
     )
-    base: values.Text | None = Field(None, description="A base image")
+    base: values.ImageName | None = Field(None, description='A base image: "python:3.12-slim"')
+    index: tuple[Index, ...] = Field((), description="Package indexes beside the public one")
+    runtime: values.Runtime | None = Field(None, description="Instead of the one that is chosen")
+    import_check: values.Flag = Field(
+        default=True, description="Whether the built image must be able to import what the program imports"
+    )
 
 
 class Resources(Table):

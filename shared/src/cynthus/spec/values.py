@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from cynthus.oci.reference import NotAReference, Reference
 from cynthus.planning import CannotPlan
+from cynthus.planning.indexes import BadIndex, check_url
 from cynthus.planning.python_version import exact
 from cynthus.spec import quantities
 from cynthus.spec.problem import Wrong
@@ -23,6 +25,8 @@ KINDS = {
 SOURCES = ("./", "../", "/", "hf://", "gs://", "s3://", "https://", "http://", "kaggle://")
 CRON = re.compile(r"[\d*/,\-A-Za-z#L]+")
 CRON_FIELDS = 5
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?")
+INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 OPEN_ENDED = r"^\d+(\.\d+)?(\+|\.\.\d+(\.\d+)?)?$"
 SIZE_ENDED = r"^\d+(\.\d+)?\s*[KMGTkmgt]i?B?(\+|\.\.\d+(\.\d+)?\s*[KMGTkmgt]i?B?)?$"
 
@@ -188,8 +192,61 @@ def _list(**item: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "array", "items": {"type": "string", **item}})
 
 
+def flag(value: Any) -> bool:
+    """True or false, without quotation marks."""
+    if not isinstance(value, bool):
+        raise Wrong(f"true or false is expected, not {kind(value)}", "write true or false")
+    return value
+
+
+def package(value: Any) -> str:
+    """A Debian package by name, or name=version."""
+    given = text(value)
+    if PACKAGE.fullmatch(given) is None:
+        near = given.lower().removeprefix("apt install").strip()
+        fix = f'write "{near}"' if PACKAGE.fullmatch(near) else 'write for example "libgl1"'
+        raise Wrong(f'"{given}" is not the name of a Debian package', fix)
+    return given
+
+
+def dockerfile(value: Any) -> str | bool:
+    """A path in the project, or false."""
+    if value is True:
+        raise Wrong("a path is expected, or false", 'write "Dockerfile"; one in the root is found by itself')
+    return False if value is False else inside(value)
+
+
+def image_name(value: Any) -> str:
+    """An image as people write it."""
+    given = text(value)
+    try:
+        Reference.parse(given)
+    except NotAReference as error:
+        raise Wrong(f'"{given}" does not name an image', 'write for example "python:3.12-slim"') from error
+    return given
+
+
+def index_url(value: Any) -> str:
+    """An address without credentials; a wrong one is not repeated."""
+    given = text(value)
+    try:
+        check_url(given)
+    except BadIndex as error:
+        raise Wrong(f"this address cannot be used: {error.why}", error.fix) from error
+    return given
+
+
+def index_name(value: Any) -> str:
+    """Letters, digits, dots, dashes and underscores."""
+    given = text(value)
+    if INDEX_NAME.fullmatch(given) is None:
+        raise Wrong(f'"{given}" is not a name for an index', 'write letters, digits and dashes: "internal"')
+    return given
+
+
 CAUSES = ("preemption", "no_capacity", "infra", "failure")
 SPOT = ("never", "prefer", "only")
+RUNTIMES = ("process", "container")
 
 Text = Annotated[str, BeforeValidator(text), _shown(type="string")]
 Name = Annotated[
@@ -224,6 +281,23 @@ Variable = Annotated[
     _shown(type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$"),
 ]
 VariableValue = Annotated[str, BeforeValidator(variable_value), _shown(type=["string", "integer"])]
+Flag = Annotated[bool, BeforeValidator(flag), _shown(type="boolean")]
+Dockerfile = Annotated[
+    str | Literal[False] | None,
+    BeforeValidator(dockerfile),
+    _shown(anyOf=[{"type": "string"}, {"const": False}]),
+]
+ImageName = Annotated[str, BeforeValidator(image_name), _shown(type="string")]
+IndexURL = Annotated[str, BeforeValidator(index_url), _shown(type="string", pattern="^https?://")]
+IndexName = Annotated[
+    str, BeforeValidator(index_name), _shown(type="string", pattern=f"^{INDEX_NAME.pattern}$")
+]
+Runtime = Annotated[
+    Literal["process", "container"],
+    BeforeValidator(one_of(*RUNTIMES)),
+    _shown(type="string", enum=list(RUNTIMES)),
+]
+Packages = Annotated[tuple[str, ...], BeforeValidator(words(package)), _list(pattern=f"^{PACKAGE.pattern}$")]
 Words = Annotated[tuple[str, ...], BeforeValidator(words(text)), _list()]
 Paths = Annotated[tuple[str, ...], BeforeValidator(words(inside)), _list()]
 Variables = Annotated[tuple[str, ...], BeforeValidator(words(checked(quantities.variable))), _list()]
