@@ -3,7 +3,8 @@
 import asyncio
 
 from cynthus.builder.domain.build import Built, Failed
-from cynthus.builder.ports import Job, Lock, LockRefused, ResolverUnavailable, SourceMissing
+from cynthus.builder.domain.lock import Lock, LockedPackage, LockRefused
+from cynthus.builder.ports import Job, ResolverUnavailable, SourceMissing
 from cynthus.builder.recipe import Recipe
 from cynthus.events import RunRequested, RunSpec
 from cynthus.planning import MemoryTree
@@ -45,12 +46,15 @@ class CountingResolver:
     def __init__(self, refusal=None):
         self.resolved, self.refusal = [], refusal
 
-    async def resolve(self, plan, tree):
+    def backend(self, plan):
+        return None
+
+    async def resolve(self, plan, tree, target, secrets):
         await asyncio.sleep(0)
         self.resolved.append([requirement.name for requirement in plan.requirements])
         if self.refusal is not None:
             raise self.refusal
-        return Lock("numpy==2.0 --hash=sha256:00\n", 1)
+        return Lock("", (LockedPackage("numpy", "2.0", "numpy.whl", "https://x/numpy.whl", "0" * 64),))
 
 
 def job(snapshot="source", key="k", **spec) -> Job:

@@ -7,40 +7,37 @@ from typing import Any, Literal, Protocol
 
 from cynthus.builder.domain.build import Built
 from cynthus.builder.domain.image import Base, Layer
+from cynthus.builder.domain.lock import Lock, Target
 from cynthus.events import RunRequested
 from cynthus.planning.document import Plan
 from cynthus.planning.tree import SourceTree
 from cynthus.snapshots.manifest import Entry
 
 
-class LockRefused(Exception):
-    """The requirements have no solution: `code` is stable, `evidence` is the resolver's own explanation."""
-
-    def __init__(self, code: str, message: str, fix: str, evidence: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.fix = fix
-        self.evidence = evidence
-
-
 class ResolverUnavailable(Exception):
     """The package index cannot be reached now."""
 
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """A resolved environment: pinned requirements with hashes, one target Python."""
-
-    text: str
-    packages: int
+    def __init__(
+        self,
+        why: str,
+        *,
+        message: str = "The package index cannot be reached.",
+        fix: str = "Check the network; the run can be repeated with `cynthus rerun`.",
+    ) -> None:
+        super().__init__(why)
+        self.message = message
+        self.fix = fix
 
 
 class Resolver(Protocol):
     """Turns a plan's requirements into a lock."""
 
-    async def resolve(self, plan: Plan, tree: SourceTree) -> Lock:
-        """Raises LockRefused, ResolverUnavailable."""
+    async def resolve(self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str]) -> Lock:
+        """`secrets` by name, for private indexes. Raises LockRefused, ResolverUnavailable."""
+        ...
+
+    def backend(self, plan: Plan) -> str | None:
+        """What torch's wheels are chosen for: "cpu", "cu130"; None where the index decides."""
         ...
 
 

@@ -5,12 +5,11 @@ import hashlib
 from collections import defaultdict
 
 from cynthus.builder.domain.build import Built, Failed
+from cynthus.builder.domain.lock import Lock, LockRefused, Target, lock_key
 from cynthus.builder.planning import plan_snapshot
 from cynthus.builder.ports import (
     Builds,
     Job,
-    Lock,
-    LockRefused,
     Resolver,
     ResolverUnavailable,
     SourceMissing,
@@ -49,8 +48,7 @@ class Recipe:
                 return Failed(Cause(code=refusal.code, message=refusal.message, fix=refusal.fix,
                                     evidence=refusal.evidence))  # fmt: skip
             except ResolverUnavailable as error:
-                return Failed(Cause(code="index_unreachable", message="The package index cannot be reached.",
-                                    fix="Check the network; the run can be repeated with `cynthus rerun`.",
+                return Failed(Cause(code="index_unreachable", message=error.message, fix=error.fix,
                                     evidence=(str(error),)))  # fmt: skip
             await self._builds.keep(job.key, built)
             return built
@@ -60,15 +58,16 @@ class Recipe:
         tree = await self._sources.open(message.owner, message.spec.snapshot)
         plan = await asyncio.to_thread(plan_snapshot, tree, message.spec, self._default_python)
         lock = await self._lock(plan, tree)
-        lock_digest = await self._sources.keep(message.owner, lock.text)
-        return Built(_image(plan, message.spec.snapshot, f"sha256:{lock_digest}"), lock.packages, plan.notes)
+        lock_digest = await self._sources.keep(message.owner, lock.requirements())
+        return Built(_image(plan, message.spec.snapshot, f"sha256:{lock_digest}"), len(lock.packages), plan.notes)
 
     async def _lock(self, plan: Plan, tree: SourceTree) -> Lock:
-        key = plan.environment_digest()
+        target = Target(plan.python)
+        key = lock_key(plan, target, self._resolver.backend(plan))
         async with self._turns[key]:
             lock = await self._builds.find_lock(key)
             if lock is None:
-                lock = await self._resolver.resolve(plan, tree)
+                lock = await self._resolver.resolve(plan, tree, target, {})
                 await self._builds.keep_lock(key, lock)
         return lock
 
