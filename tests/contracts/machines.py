@@ -42,6 +42,7 @@ class MachinesContract:
     async def test_deleting_what_is_not_there_is_no_error(self, machines: Machines):
         await machines.delete("cyn-nobody")
 
-    async def test_the_host_has_processors_and_memory(self, machines: Machines):
+    async def test_the_host_has_processors_and_memory_and_runs_processes(self, machines: Machines):
         assert machines.host.cpu >= 1
         assert machines.host.memory_bytes > 10**8
+        assert "process" in machines.host.runtimes

@@ -136,6 +136,7 @@ def five_processes(folder: Path, database_url: str, **environment: str) -> Itera
         "CYNTHUS_GATEWAY_OWNER_TOKEN": token,
         "CYNTHUS_PROVISIONER_URL": urls["provisioner"],
         "CYNTHUS_PROVISIONER_ORDERS_URL": urls["orchestrator"],
+        "CYNTHUS_PROVISIONER_REGISTRY_URL": urls["builder"],
         "CYNTHUS_PROVISIONER_MACHINES_HOME": str(folder / "machines"),
         "CYNTHUS_ORCHESTRATOR_PUBLIC_URL": urls["orchestrator"],
         "CYNTHUS_ORCHESTRATOR_BLOBS_URL": f"{urls['gateway']}/v1",

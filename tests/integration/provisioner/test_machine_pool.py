@@ -20,7 +20,7 @@ from cynthus.provisioner.adapters.memory_machines import MemoryMachines
 from cynthus.provisioner.adapters.postgres_holds import MachineHolds
 from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
 from cynthus.provisioner.adapters.postgres_requests import RequestTable
-from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.domain.pool import Limits, Stage
 from cynthus.provisioner.handlers import DemandHandler
 from cynthus.provisioner.ports import MachineRefused, MachineSpec

@@ -15,7 +15,8 @@ from cynthus.events import (
     VMReady,
 )
 from cynthus.provisioner.domain import demand
-from cynthus.provisioner.domain.demand import Assign, Demand, Fail, Host, Lose, Offer
+from cynthus.provisioner.domain.demand import Assign, Demand, Fail, Lose, Offer
+from cynthus.provisioner.domain.host import Host
 
 HOST = Host(cpu=2, memory_bytes=8_000_000_000)
 CAUSE = Cause(code="x", message="x")

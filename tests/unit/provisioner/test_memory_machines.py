@@ -3,7 +3,7 @@
 import pytest
 
 from cynthus.provisioner.adapters.memory_machines import MemoryMachines
-from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.domain.host import Host
 from tests.contracts.machines import MachinesContract
 
 

@@ -57,6 +57,7 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
                 machines_home=home.machines,
                 url=url + PROVISIONER,
                 orders_url=url + ORCHESTRATOR,
+                registry_url=url,
             )
         ),
         orchestrator=OrchestratorSettings.model_validate(

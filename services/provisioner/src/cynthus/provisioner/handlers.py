@@ -31,7 +31,7 @@ class DemandHandler:
     ) -> None:
         self._store = store
         self._ledger = ledger
-        self._host = machines.host
+        self._machines = machines
         self._slots = slots
         self._changed = changed
         self._turn = asyncio.Lock()
@@ -52,7 +52,7 @@ class DemandHandler:
     async def _answer(self, delivery: Delivery, offer: Offer, history: list[Recorded]) -> None:
         message = delivery.envelope.event
         assert isinstance(message, MachineRequested)
-        events = demand.request(_replay(history), message, offer, self._host)
+        events = demand.request(_replay(history), message, offer, self._machines.host)
         why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
         await self._append(message.run_id, events, history, why)
 

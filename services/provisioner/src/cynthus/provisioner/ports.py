@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.domain.pool import MachineRow
 
 

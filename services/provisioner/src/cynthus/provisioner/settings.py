@@ -1,14 +1,29 @@
 """Settings of the provisioner."""
 
+import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cynthus.provisioner.domain.prepull import Prepull
+
+
+def _listed(given: object) -> object:
+    """A JSON list of references as it stands in an environment variable."""
+    references = json.loads(given) if isinstance(given, str) else given
+    return (
+        tuple(Prepull.parse(str(item)) for item in references) if isinstance(references, list) else references
+    )
 
 
 class ProvisionerSettings(BaseSettings):
     """Environment variables `CYNTHUS_PROVISIONER_*`."""
 
-    model_config = SettingsConfigDict(env_prefix="CYNTHUS_PROVISIONER_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CYNTHUS_PROVISIONER_", frozen=True, hide_input_in_errors=True
+    )
 
     host: str = "127.0.0.1"
     port: int = 7603
@@ -26,3 +41,10 @@ class ProvisionerSettings(BaseSettings):
     boot_timeout_s: float = 60.0
     token_ttl_s: float = 30 * 24 * 3600
     """How long a machine's token lives."""
+    prepull: Annotated[tuple[Prepull, ...], NoDecode, BeforeValidator(_listed)] = ()
+    """Images that machines fetch before anybody asks: `["http://host:port/name@sha256:..."]`."""
+    prepull_username: str = "machine"
+    prepull_password: SecretStr | None = None
+    """None: machines show their own token at `registry_url`, and nothing anywhere else."""
+    registry_url: str | None = None
+    """The platform's own registry."""

@@ -1,5 +1,6 @@
 """Assembles the provisioner: the only place that knows its concrete classes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ from cynthus.provisioner.adapters.postgres_holds import MachineHolds
 from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
 from cynthus.provisioner.adapters.postgres_requests import RequestTable
 from cynthus.provisioner.adapters.processes import ProcessMachines
+from cynthus.provisioner.api import internal, worker
+from cynthus.provisioner.api.worker import Invitation
 from cynthus.provisioner.domain.pool import Limits
 from cynthus.provisioner.handlers import SERVICE, DemandHandler
 from cynthus.provisioner.main import create_app
@@ -41,8 +44,24 @@ async def open_provisioner(settings: ProvisionerSettings, platform: Platform) ->
         ledger, machines, lambda: handler, spec, limits=limits, now=lambda: datetime.now(UTC)
     )
     handler = DemandHandler(store, ledger, machines, slots=settings.slots, changed=reconciler.nudge)
-    app = create_app(ledger, platform.worker_tokens, settings.orders_url, reconciler.hello)
+    await asyncio.to_thread(lambda: machines.host)  # the first look at GPUs takes time
+    app = create_app(
+        worker.router(ledger, platform.worker_tokens, invitation_of(settings), reconciler.hello),
+        internal.router(machines, platform.internal_token),
+    )
     tasks = await exchange(
         platform, app, store, {MachineRequested: handler.requested, MachineReleased: handler.released}
     )
     yield Service(SERVICE, app, tasks=(*tasks, reconciler.run))
+
+
+def invitation_of(settings: ProvisionerSettings) -> Invitation:
+    """What every machine is told."""
+    password = settings.prepull_password
+    return Invitation(
+        settings.orders_url,
+        settings.prepull,
+        settings.prepull_username,
+        None if password is None else password.get_secret_value(),
+        settings.registry_url,
+    )

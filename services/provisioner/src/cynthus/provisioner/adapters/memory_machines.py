@@ -1,6 +1,6 @@
 """Machines that exist only in memory: for tests of everything that is not a provider."""
 
-from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.ports import MachineSpec
 
 

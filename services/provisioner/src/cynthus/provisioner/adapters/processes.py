@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from cynthus.provisioner.domain.demand import Host
+from cynthus.provisioner.adapters.this_host import ThisHost
+from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.ports import MachineRefused, MachineSpec
 
 _PROC = Path("/proc")
@@ -27,12 +28,12 @@ class ProcessMachines:
         self._kill_after_s = kill_after_s
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._asked: dict[str, float] = {}
+        self._here = ThisHost()
 
     @property
     def host(self) -> Host:
         """This machine."""
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Host(cpu=float(os.cpu_count() or 1), memory_bytes=memory)
+        return self._here.look()
 
     async def create(self, spec: MachineSpec) -> None:
         """Start a worker, unless it is there already."""
@@ -92,7 +93,8 @@ class ProcessMachines:
             if marker in command and _MODULE.encode() in command:
                 arguments = command.split(b"\0")
                 found[arguments[arguments.index(b"--machine") + 1].decode()] = int(entry.name)
-        return found
+        # A child that has only just been started may not show its command line yet.
+        return {name: child.pid for name, child in self._children.items()} | found
 
     def _reap(self) -> None:
         for name, child in list(self._children.items()):

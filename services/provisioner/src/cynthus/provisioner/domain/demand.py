@@ -8,12 +8,12 @@ from cynthus.events import (
     MachineDelayed,
     MachineReleased,
     MachineRequested,
-    Resources,
     VMDeleted,
     VMFailed,
     VMLost,
     VMReady,
 )
+from cynthus.provisioner.domain.host import Host, unsuitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,6 @@ class Demand:
     machine: str | None = None
     waiting: bool = False
     delayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The largest machine the provider has: processors and bytes of memory."""
-
-    cpu: float
-    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,7 @@ def request(demand: Demand, message: MachineRequested, offer: Offer, host: Host)
         return []
     taken: list[Event] = [message]
     run_id, epoch = message.run_id, message.epoch
-    if (cause := too_large(message.resources, host)) is not None:
+    if (cause := unsuitable(message, host)) is not None:
         return [*taken, VMFailed(run_id=run_id, epoch=epoch, cause=cause, transient=False)]
     if offer.machine is not None:
         return [*taken, VMReady(run_id=run_id, epoch=epoch, machine=offer.machine, reused=offer.reused)]
@@ -125,17 +117,3 @@ def evolve(demand: Demand, event: Event) -> Demand:
             return replace(demand, machine=None, waiting=False)
         case VMDeleted() | _:
             return demand
-
-
-def too_large(wish: Resources, host: Host) -> Cause | None:
-    """Why no machine of this provider can ever serve the wish."""
-    if wish.cpu is not None and wish.cpu > host.cpu:
-        asked, has = f"{wish.cpu:g} processors", f"{host.cpu:g}"
-        fix = f"Ask for at most --cpu {host.cpu:g}."
-    elif wish.memory_bytes is not None and wish.memory_bytes > host.memory_bytes:
-        gigabytes = host.memory_bytes / 1e9
-        asked, has = f"{wish.memory_bytes / 1e9:.1f} GB of memory", f"{gigabytes:.1f} GB"
-        fix = f"Ask for at most --memory {int(gigabytes)}GB."
-    else:
-        return None
-    return Cause(code="no_capacity", message=f"The run asks for {asked}; this machine has {has}.", fix=fix)
