@@ -10,6 +10,7 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 _HUB = "docker.io"
+_LONGEST_REPOSITORY = 255
 
 
 class NotAReference(ValueError):
@@ -57,6 +58,27 @@ def _split_host(text: str) -> tuple[str, str]:
     if slash and ("." in first or ":" in first or first == "localhost"):
         return first, rest
     return _HUB, text
+
+
+def checked_repository(text: str) -> str:
+    """The same, when it is a repository's path. Raises NotAReference."""
+    if not _REPOSITORY.fullmatch(text) or len(text) > _LONGEST_REPOSITORY:
+        raise NotAReference(f"{text!r} is no repository: lower case words, with / between them")
+    return text
+
+
+def checked_digest(text: str) -> str:
+    """The same, when it is a digest. Raises NotAReference."""
+    if not is_digest(text):
+        raise NotAReference(f"{text!r} is no digest: sha256: and 64 hex digits")
+    return text
+
+
+def checked_tag(text: str) -> str:
+    """The same, when it is a tag. Raises NotAReference."""
+    if not _TAG.fullmatch(text):
+        raise NotAReference(f"{text!r} is no tag")
+    return text
 
 
 def repository_name(*parts: str) -> str:
