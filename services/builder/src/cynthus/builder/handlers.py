@@ -6,7 +6,7 @@ from cynthus.builder.domain import build
 from cynthus.builder.domain.build import Build, Built, Failed
 from cynthus.builder.ports import Builds
 from cynthus.bus.ports import Delivery
-from cynthus.events import Envelope, RunRequested
+from cynthus.events import Envelope, RunCancelled, RunFailed, RunRequested, RunSucceeded
 from cynthus.store.ports import ConcurrentAppend, EventStore, Recorded, Why
 
 SERVICE = "builder"
@@ -46,6 +46,22 @@ class BuildHandler:
             why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
             stream = _stream(message.run_id)
             await self._store.append(stream, events, expected=len(history), why=why)
+
+    async def ended(self, delivery: Delivery) -> None:
+        """A run is over."""
+        message = delivery.envelope.event
+        assert isinstance(message, RunSucceeded | RunFailed | RunCancelled)
+        while True:
+            history = await self._store.read(_stream(message.run_id))
+            events = build.end(_replay(history), message)
+            if not events:
+                return
+            why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
+            try:
+                await self._store.append(_stream(message.run_id), events, expected=len(history), why=why)
+            except ConcurrentAppend:
+                continue
+            return
 
     async def finished(
         self, run_id: str, outcome: Built | Failed, seconds: float, *, cached: bool = False

@@ -1,14 +1,19 @@
 """What the builder needs from outside."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cynthus.builder.domain.bill_of_materials import Component
 from cynthus.builder.domain.build import Built
 from cynthus.builder.domain.image import Base, Layer
-from cynthus.builder.domain.lock import Lock, Target
+from cynthus.builder.domain.image_build import BuildLimits, BuildRefused, DockerfileImage
+from cynthus.builder.domain.lock import Lock, LockedPackage, Target
 from cynthus.events import RunRequested
+from cynthus.oci.ports import Registry
+from cynthus.planning.document import Index as PackageIndex
 from cynthus.planning.document import Plan
 from cynthus.planning.tree import SourceTree
 from cynthus.snapshots.manifest import Entry
@@ -80,6 +85,7 @@ class Job:
     run_id: str
     key: str
     message: RunRequested
+    attempts: int = 1
 
 
 class Builds(Protocol):
@@ -102,11 +108,15 @@ class Builds(Protocol):
         ...
 
     async def claim(self, lease: timedelta) -> Job | None:
-        """The oldest build that nobody works on; it is ours until the lease ends."""
+        """The oldest build that nobody works on, nor on its like; it is ours until the lease ends."""
         ...
 
     async def renew(self, run_id: str, lease: timedelta) -> None:
         """Keep a claimed build for longer."""
+        ...
+
+    async def put_off(self, run_id: str, delay: timedelta) -> None:
+        """Give a claimed build back, to be claimed after a while."""
         ...
 
 
@@ -218,4 +228,130 @@ class ImageCatalogue(Protocol):
 
     async def document(self, owner: str, digest: str, kind: Literal["sbom", "provenance"]) -> bytes:
         """A JSON document about the image of a whole digest. Raises ImageMissing, DocumentMissing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An image with what its documents say: `environment` is the manifest without the source."""
+
+    owner: str
+    entry: ImageEntry
+    manifest_size: int
+    environment: str | None
+    source: str
+    lock: str | None
+    components: tuple[Component, ...]
+    parameters: Mapping[str, Any]
+
+
+class Records(Protocol):
+    """Keeps the catalogue."""
+
+    async def intend(self, owner: str, project: str, repository: str, digest: str) -> None:
+        """This image is about to be pushed, or used again: it is not collected meanwhile."""
+        ...
+
+    async def touch(self, repository: str, environment: str) -> None:
+        """This environment is used again: the images that keep it are not collected meanwhile."""
+        ...
+
+    async def keep(self, record: ImageRecord) -> None:
+        """This image is in the registry."""
+        ...
+
+    async def unattached(self, limit: int = 20) -> Sequence[ImageRecord]:
+        """Images whose documents are not in the registry yet."""
+        ...
+
+    async def attached(self, owner: str, digest: str) -> None:
+        """The documents are beside the image."""
+        ...
+
+
+class ImportsFailed(BuildRefused):
+    """A module that the code imports cannot be imported in the image."""
+
+
+class NoContainerEngine(Exception):
+    """The run needs a container and the machine has no engine; says what needs it."""
+
+    fix = "Install Docker or Podman on this machine and start it, or remove what needs a container."
+
+
+class Wheels(Protocol):
+    """Wheels of locked packages, on disk."""
+
+    async def fetch(
+        self,
+        packages: Sequence[LockedPackage],
+        target: Target,
+        indexes: Sequence[PackageIndex],
+        secrets: Mapping[str, str],
+    ) -> Mapping[str, Path]:
+        """Wheel files by the SHA-256 of what was locked; source distributions are built first.
+
+        `indexes` are the plan's, `secrets` what opens them, by name. Raises LockRefused, ResolverUnavailable.
+        """
+        ...
+
+
+class SystemPackages(Protocol):
+    """Debian packages as one layer on a base."""
+
+    async def layer(
+        self, packages: Sequence[str], base: Base, repository: str
+    ) -> tuple[Layer | None, tuple[str, ...]]:
+        """The layer in `repository` (None when the base has everything) and what was installed, name=version.
+
+        Raises BuildRefused, ResolverUnavailable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProblem:
+    """A module that cannot be imported, why, and the line to add to the project; `evidence` is Python's."""
+
+    module: str
+    why: str
+    fix: str
+    evidence: tuple[str, ...] = ()
+
+
+class ImportTrial(Protocol):
+    """Imports modules in an environment made of layers, with no network."""
+
+    async def try_imports(
+        self, repository: str, layers: Sequence[Layer], python: str, modules: Sequence[str]
+    ) -> tuple[ImportProblem, ...] | None:
+        """What cannot be imported; None when it could not be tried here."""
+        ...
+
+
+class DockerfileBuilder(Protocol):
+    """Builds a project's own Dockerfile."""
+
+    async def build(
+        self,
+        context: Sequence[Entry],
+        read: Callable[[Entry], Iterator[bytes]],
+        dockerfile: str,
+        *,
+        repository: str,
+        target: Registry,
+        limits: BuildLimits,
+        report: Callable[[str], None] | None = None,
+    ) -> DockerfileImage:
+        """The image, in `repository` of `target`. Raises BuildRefused, RegistryUnavailable."""
+        ...
+
+
+class Collectable(Protocol):
+    """What the collector removes: images that nobody uses."""
+
+    async def collect(
+        self, unused: timedelta, remove: Callable[[str, Sequence[str]], Awaitable[None]], limit: int = 20
+    ) -> int:
+        """Forget images that no run used for so long, each once `remove(repository, digests)` is done."""
         ...

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 _LEASE = timedelta(seconds=30)
 _RENEW_S = 10.0
 _POLL_S = 2.0
+_MOST_ATTEMPTS = 8
+_FIRST_DELAY_S = 2.0
+_MOST_DELAY_S = 60.0
 
 Finish = Callable[[str, Built | Failed, float], Awaitable[None]]
 
@@ -69,6 +73,8 @@ class Workshop:
         begun = time.monotonic()
         try:
             outcome = await self._work(job)
+            if isinstance(outcome, Failed) and outcome.transient:
+                outcome = await self._put_off(job, outcome)
             await self._finish(job.run_id, outcome, time.monotonic() - begun)
         except (StoreUnavailable, BusUnavailable) as error:
             log.info("build put off", run_id=job.run_id, reason=type(error).__name__)
@@ -83,6 +89,14 @@ class Workshop:
         finally:
             renewal.cancel()
             self._places.release()
+
+    async def _put_off(self, job: Job, failure: Failed) -> Failed:
+        """A passing trouble is tried again later; the last time it counts."""
+        if job.attempts >= _MOST_ATTEMPTS:
+            return replace(failure, transient=False)
+        delay_s = min(_MOST_DELAY_S, _FIRST_DELAY_S * 2 ** (job.attempts - 1))
+        await self._builds.put_off(job.run_id, timedelta(seconds=delay_s))
+        return failure
 
     async def _renew(self, job: Job) -> None:
         while True:

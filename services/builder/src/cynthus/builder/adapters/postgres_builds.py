@@ -1,32 +1,66 @@
 """Builds, images and locks in PostgreSQL."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
 from cynthus.builder.domain.build import Built
-from cynthus.builder.ports import Job, Lock
-from cynthus.events import BuildFailed, BuildStarted, Image, ImageBuilt, RunRequested
+from cynthus.builder.domain.lock import Lock
+from cynthus.builder.ports import Job
+from cynthus.events import (
+    BuildFailed,
+    BuildStarted,
+    Image,
+    ImageBuilt,
+    RunCancelled,
+    RunFailed,
+    RunRequested,
+    RunSucceeded,
+)
 from cynthus.store.database import Connection, Database
 from cynthus.store.ports import Recorded
 
-_FIND = "SELECT image, packages, notes FROM builder.images WHERE key = $1"
+_FIND = """
+    WITH found AS (
+        SELECT image, packages, notes, image->>'digest' AS digest FROM builder.images WHERE key = $1
+    ),
+    touched AS (
+        UPDATE builder.catalogue SET used_at = clock_timestamp() FROM found
+        WHERE catalogue.digest = found.digest AND used_at < clock_timestamp() - interval '1 hour'
+    )
+    SELECT image, packages, notes FROM found
+"""
 _KEEP = """
     INSERT INTO builder.images (key, image, packages, notes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
-_FIND_LOCK = "SELECT text, packages FROM builder.locks WHERE key = $1"
-_KEEP_LOCK = "INSERT INTO builder.locks (key, text, packages) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_FIND_LOCK = "SELECT document FROM builder.locks WHERE key = $1 AND document IS NOT NULL"
+_KEEP_LOCK = """
+    INSERT INTO builder.locks (key, text, packages, document) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (key) DO UPDATE SET document = excluded.document
+"""
 _CLAIM = """
-    UPDATE builder.builds SET leased_until = clock_timestamp() + $1 WHERE run_id = (
-        SELECT run_id FROM builder.builds
-        WHERE leased_until IS NULL OR leased_until < clock_timestamp()
+    UPDATE builder.builds SET leased_until = clock_timestamp() + $1, attempts = attempts + 1 WHERE run_id = (
+        SELECT run_id FROM builder.builds AS build
+        WHERE (leased_until IS NULL OR leased_until < clock_timestamp())
+          AND NOT EXISTS (
+            SELECT 1 FROM builder.builds AS other
+            WHERE other.key = build.key AND other.run_id <> build.run_id
+              AND other.leased_until > clock_timestamp()
+          )
         ORDER BY "order" FOR UPDATE SKIP LOCKED LIMIT 1
-    ) RETURNING run_id, key, message
+    ) RETURNING run_id, key, message, attempts
 """
 _RENEW = "UPDATE builder.builds SET leased_until = clock_timestamp() + $2 WHERE run_id = $1"
 _ADD = """
     INSERT INTO builder.builds (run_id, key, message, "order")
     SELECT $1, $2, data, $3 FROM builder.events WHERE stream = 'run-' || $1 AND type = $4 LIMIT 1
 """
+_USED = """
+    INSERT INTO builder.uses (run_id, owner, digest)
+    SELECT $1, data->>'owner', $2 FROM builder.events WHERE stream = 'run-' || $1 AND type = $3 LIMIT 1
+    ON CONFLICT DO NOTHING
+"""
+_UNUSED = "DELETE FROM builder.uses WHERE run_id = $1"
 _DONE = "DELETE FROM builder.builds WHERE run_id = $1"
 
 
@@ -54,12 +88,13 @@ class PostgresBuilds:
         """A lock resolved earlier."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND_LOCK, key)
-        return Lock(row["text"], row["packages"]) if row is not None else None
+        return Lock.from_json(json.dumps(row["document"])) if row is not None else None
 
     async def keep_lock(self, key: str, lock: Lock) -> None:
         """Remember a lock."""
         async with self._database.connection() as connection:
-            await connection.execute(_KEEP_LOCK, key, lock.text, lock.packages)
+            document = json.loads(lock.to_json())
+            await connection.execute(_KEEP_LOCK, key, lock.text, len(lock.packages), document)
 
     async def claim(self, lease: timedelta) -> Job | None:
         """The oldest build that nobody works on."""
@@ -67,12 +102,16 @@ class PostgresBuilds:
             row = await connection.fetchrow(_CLAIM, lease)
         if row is None:
             return None
-        return Job(row["run_id"], row["key"], RunRequested.model_validate(row["message"]))
+        return Job(row["run_id"], row["key"], RunRequested.model_validate(row["message"]), row["attempts"])
 
     async def renew(self, run_id: str, lease: timedelta) -> None:
         """Keep a claimed build for longer."""
         async with self._database.connection() as connection:
             await connection.execute(_RENEW, run_id, lease)
+
+    async def put_off(self, run_id: str, delay: timedelta) -> None:
+        """Give a claimed build back, to be claimed after a while."""
+        await self.renew(run_id, delay)
 
     async def apply(self, connection: Connection, recorded: Sequence[Recorded]) -> None:
         """Follow the history, in the transaction that appends to it."""
@@ -81,11 +120,18 @@ class PostgresBuilds:
                 case BuildStarted(run_id=run_id, key=key):
                     asked = RunRequested.ce_type()
                     await connection.execute(_ADD, run_id, key, entry.position[1], asked)
-                case ImageBuilt(run_id=run_id) | BuildFailed(run_id=run_id):
+                case ImageBuilt(run_id=run_id, image=image):
                     await connection.execute(_DONE, run_id)
+                    await connection.execute(_USED, run_id, image.digest, RunRequested.ce_type())
+                case BuildFailed(run_id=run_id, transient=False):
+                    await connection.execute(_DONE, run_id)
+                case RunSucceeded(run_id=run_id) | RunFailed(run_id=run_id) | RunCancelled(run_id=run_id):
+                    await connection.execute(_DONE, run_id)
+                    await connection.execute(_UNUSED, run_id)
                 case _:
                     continue
 
     async def reset(self, connection: Connection) -> None:
         """Forget what the history can tell again."""
         await connection.execute("DELETE FROM builder.builds")
+        await connection.execute("DELETE FROM builder.uses")

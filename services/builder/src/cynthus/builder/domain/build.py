@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from cynthus.events import (
     BuildFailed,
@@ -11,12 +12,15 @@ from cynthus.events import (
     Event,
     Image,
     ImageBuilt,
+    RunCancelled,
     RunEvent,
+    RunFailed,
     RunRequested,
     RunSpec,
+    RunSucceeded,
 )
 
-VERSION = 2
+VERSION = 3
 """Part of every key: raised when equal inputs would be built differently."""
 
 
@@ -27,7 +31,9 @@ class Build:
     arguments: tuple[str, ...] = ()
     asked: bool = False
     started: bool = False
+    put_off: bool = False
     answered: bool = False
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Built:
     image: Image
     packages: int
     notes: tuple[str, ...] = ()
+    phases_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,10 @@ def key(message: RunRequested, default_python: str) -> str:
     """Names what is built: equal keys give equal images."""
     spec = message.spec
     arguments = None if separable(spec) else list(spec.arguments)
-    parts = [VERSION, message.owner, spec.snapshot, spec.entry, arguments, spec.task, default_python]
+    parts = [
+        VERSION, message.owner, message.project, spec.snapshot, spec.entry, arguments, spec.task,
+        default_python, spec.runtime, spec.resources.gpu,
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -64,6 +74,8 @@ def request(build: Build, message: RunRequested, build_key: str, cached: Built |
     """Answer from the cache, or record that the work begins."""
     if build.asked:
         return []
+    if build.over:
+        return [message]
     if cached is None:
         return [message, BuildStarted(run_id=message.run_id, key=build_key)]
     arguments = evolve(build, message).arguments
@@ -73,12 +85,19 @@ def request(build: Build, message: RunRequested, build_key: str, cached: Built |
 def finish(
     build: Build, run_id: str, outcome: Built | Failed, seconds: float, *, cached: bool
 ) -> list[Event]:
-    """Record how the work ended; a second ending says nothing."""
+    """Record how the work ended; a second ending says nothing, and what is tried again is told once."""
     if build.answered or not build.started:
         return []
     if isinstance(outcome, Failed):
+        if outcome.transient and build.put_off:
+            return []
         return [BuildFailed(run_id=run_id, cause=outcome.cause, transient=outcome.transient)]
     return [_image_built(run_id, outcome, build.arguments, cached_before=cached, seconds=seconds)]
+
+
+def end(build: Build, event: RunEvent) -> list[Event]:
+    """The run is over: nothing is built for it any more, and its image may go one day."""
+    return [] if build.over else [event]
 
 
 def evolve(build: Build, event: Event) -> Build:
@@ -88,8 +107,12 @@ def evolve(build: Build, event: Event) -> Build:
             return replace(build, asked=True, arguments=spec.arguments if separable(spec) else ())
         case BuildStarted():
             return replace(build, started=True)
+        case BuildFailed(transient=True):
+            return replace(build, put_off=True)
         case ImageBuilt() | BuildFailed():
             return replace(build, answered=True)
+        case RunSucceeded() | RunFailed() | RunCancelled():
+            return replace(build, over=True)
         case _:
             return build
 
@@ -104,4 +127,5 @@ def _image_built(
         cached=cached_before,
         seconds=seconds,
         notes=built.notes,
+        phases_ms={} if cached_before else dict(built.phases_ms),
     )
