@@ -1,72 +1,81 @@
 """One attempt of a run: make everything ready, run the program, report what it did."""
 
-import os
-import signal
 import threading
-import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
-from cynthus.worker import proctree
-from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed, Ending, cause_of, of_machine
-from cynthus.worker.channel import Command, Exit
 from cynthus.worker.conclusion import Conclusion, unstarted_report
 from cynthus.worker.content import Content, insist
 from cynthus.worker.control import Control, Dropped
 from cynthus.worker.heartbeat import Heartbeat
+from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused
-from cynthus.worker.memory import MemoryLimit
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.outputs import Outputs
-from cynthus.worker.preparation import Preparation, Ready
-from cynthus.worker.process import UserProcess
+from cynthus.worker.process_runtime import ProcessRuntime
+from cynthus.worker.runtime import Runtime
 from cynthus.worker.settings import Settings, say
 from cynthus.worker.shipper import Shipper
-from cynthus.worker.spool import Pump, Spool
-from cynthus.worker.supervisor import Supervisor, SupervisorGone
+from cynthus.worker.spool import Spool
+from cynthus.worker.supervisor import Supervisor
 from cynthus.worker.workspace import Workspace
-
-_ORPHANS_S = 10.0
 
 
 class Attempt:
     """Runs once. `control` may be told from any thread to stop or drop it."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, link: Link, order: WorkOrder) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        supervisor: Supervisor,
+        link: Link,
+        order: WorkOrder,
+        held: Mapping[str, Any] | None = None,
+    ) -> None:
+        """With `held` the program runs already: it is taken over from a worker that was killed."""
         self.control = Control()
-        self.unsupervised = False
         self.ran = False
         self._settings = settings
-        self._supervisor = supervisor
         self._link = link
         self._order = order
+        self._held = held
         self._name = f"{order.run_id}/{order.epoch}"
-        cache = Cache(f"{settings.home}/cache")
         patience = (self.control, settings.give_up_s)
         content = Content(link, order.blobs_url, order.token, *patience)
-        self._preparation = Preparation(order, cache, content, self.control)
+        self._runtime = _runtime(settings, supervisor, order, content, self.control)
         self._outputs = Outputs(link, order.blobs_url, order.token, *patience)
         self._beat = Heartbeat(
             link,
             order.attempt_url,
             order.token,
             self.control,
-            root=supervisor.pid,
+            usage=self._runtime.usage,
             next_s=order.next_beat_s,
             lease_s=order.lease_s,
         )
 
+    @property
+    def unsupervised(self) -> bool:
+        """The worker cannot look after another program."""
+        return self._runtime.unsupervised
+
     def run(self) -> None:
         """To the end, whatever the end is."""
-        self._beat.start()
         order = self._order
         mounts = [item.mount for item in order.data]
+        adopted = self._held is not None
+        if not adopted:
+            self._beat.start()
         try:
-            workspace = Workspace(f"{self._settings.home}/runs", order.run_id, order.epoch, mounts)
+            workspace = Workspace(
+                f"{self._settings.home}/runs", order.run_id, order.epoch, mounts, adopted=adopted
+            )
             try:
                 self._run_in(workspace)
             finally:
-                self._preparation.release()
+                self._runtime.release()
                 workspace.remove(keep=self._settings.keep_runs)
         except Dropped as dropped:
             say(f"{self._name} is not ours any more: {dropped}")
@@ -76,71 +85,57 @@ class Attempt:
             say(f"{self._name}: {error}")
             self._give_back(error)
         finally:
+            self._runtime.release()
             self._beat.stop()
 
     def _run_in(self, workspace: Workspace) -> None:
-        order = self._order
-        memory = MemoryLimit(
-            f"cynthus-{order.run_id}-{order.epoch}", order.memory_bytes or self._settings.memory_bytes
-        )
-        spool = Spool(workspace.folder, self._settings.backlog_bytes)
-        shipper = Shipper(self._link, order, spool, self.control, self._settings.give_up_s)
+        journal = Journal(workspace.folder)
+        self._beat.keep(journal)
+        self._beat.start()
+        spool = Spool(workspace.folder, self._settings.backlog_bytes, journal.shipped)
+        give_up_s = self._settings.give_up_s
+        shipper = Shipper(self._link, self._order, spool, self.control, give_up_s=give_up_s, journal=journal)
         try:
-            ready = self._preparation.make(workspace)
-            self._supervise(workspace, ready, memory, spool, shipper)
+            self._supervise(workspace, spool, shipper)
         except AttemptFailed as failure:
             workspace.free_reserve()
             self._conclusion(spool, shipper).report(failure.cause, None, 0.0)
         finally:
             spool.abandon()
-            shipper.join(1.0)
-            memory.remove()
+            journal.close()
+            if shipper.join(1.0):
+                spool.remove()
 
-    def _supervise(
-        self, workspace: Workspace, ready: Ready, memory: MemoryLimit, spool: Spool, shipper: Shipper
-    ) -> None:
-        order, control = self._order, self.control
+    def _supervise(self, workspace: Workspace, spool: Spool, shipper: Shipper) -> None:
+        order, control, runtime = self._order, self.control, self._runtime
 
         def disk_full(_: OSError) -> None:
             workspace.free_reserve()
             control.stop("disk_full")
 
-        command = Command(
-            ready.program,
-            ready.arguments,
-            ready.environment,
-            workspace.work,
-            memory.limit_bytes,
-            memory.cgroup,
-        )
-        process = UserProcess(self._supervisor, control, timeout_s=order.timeout_s, grace_s=order.grace_s)
-        pump = Pump(spool, disk_full)
+        made = runtime.adopt(workspace, self._held) if self._held else runtime.make(workspace)
         try:
-            pid = process.start(command, *pump.writers)
+            pid = runtime.start(spool, disk_full)
             self.ran = True
-            started = self._announce(pid, {**ready.phases_ms, "spawn": process.spawn_ms}, shipper)
-            pump.start()
+            started = self._announce(pid, made.phases_ms, shipper)
             workspace.reserve()
-            ended = self._await(process)
+            ended = runtime.wait()
         finally:
-            process.end()
-            if control.dropped:
-                spool.abandon()
-            pump.finish()
+            runtime.end()
         self._beat.harmless()
-        oom_kills = memory.kills()
+        oom_kills = runtime.oom_kills()
         started.join()
         control.check_ours()
         ending = Ending(
             ended.code,
             ended.signal,
-            process.stopped_for,
+            runtime.stopped_for,
             spool.tail("stderr"),
             workspace.free_bytes(),
             oom_kills,
             order.timeout_s,
         )
-        self._conclusion(spool, shipper).conclude(ready.outputs, cause_of(ending), ended, process.seconds)
+        self._conclusion(spool, shipper).conclude(made.outputs, cause_of(ending), ended, runtime.seconds)
 
     def _give_back(self, error: OSError) -> None:
         """The machine itself failed, perhaps without a folder to work in."""
@@ -191,22 +186,12 @@ class Attempt:
             else:
                 shipper.start()
 
-    def _await(self, process: UserProcess) -> Exit:
-        try:
-            return process.wait()
-        except SupervisorGone:
-            self.unsupervised = True
-            process.stopped_for = "worker_failed"
-            _end_orphans()
-            return Exit(None, signal.SIGKILL, 0.0, 0, 0)
 
+def _runtime(
+    settings: Settings, supervisor: Supervisor, order: WorkOrder, content: Content, control: Control
+) -> Runtime:
+    if order.image.runtime == "container":
+        from cynthus.worker.containers.runtime import ContainerRuntime
 
-def _end_orphans() -> None:
-    """What the dead supervisor looked after is ours now: end it."""
-    deadline = time.monotonic() + _ORPHANS_S
-    while (below := proctree.descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in below:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(-1, 0)
+        return ContainerRuntime(settings, supervisor, order, content, control)
+    return ProcessRuntime(settings, supervisor, order, content, control)

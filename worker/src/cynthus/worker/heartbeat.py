@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cynthus.worker import proctree
 from cynthus.worker.control import Control
+from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused, delays
+from cynthus.worker.proctree import Usage
 
 _SHARE = 2 / 3
 _LONGEST_CALL_S = 10.0
@@ -18,25 +19,41 @@ class Heartbeat:
     """A thread. Without a successful beat for two thirds of the lease the attempt is dropped."""
 
     def __init__(
-        self, link: Link, url: str, token: str, control: Control, *, root: int, next_s: float, lease_s: float
+        self,
+        link: Link,
+        url: str,
+        token: str,
+        control: Control,
+        *,
+        usage: Callable[[], Usage],
+        next_s: float,
+        lease_s: float,
     ) -> None:
         self._link = link
         self._url = url
         self._token = token
         self._control = control
-        self._root = root
+        self._usage = usage
         self._lease_s = lease_s
         self._next_s = next_s
         self._renewed = time.monotonic()
         self._harmless = False
+        self._journal: Journal | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self.used = proctree.Usage(0.0, 0)
+        self.used = Usage(0.0, 0)
         self.peak_bytes = 0
 
     def start(self) -> None:
         """Begin; the first beat comes when the order said."""
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def keep(self, journal: Journal) -> None:
+        """Write renewals down. Where a killed worker did so, its lease goes on, and the first beat is due."""
+        if journal.renewed is not None:
+            self._renewed, self._next_s = journal.renewed, 0.0
+        self._journal = journal
 
     def stop(self) -> None:
         """End, without waiting for a call that hangs."""
@@ -51,6 +68,8 @@ class Heartbeat:
         begun = time.monotonic()
         answer: dict[str, Any] = call(self._timeout_s()) or {}
         self._renewed = begun
+        if self._journal is not None:
+            self._journal.renew(begun)
         self._next_s = float(answer.get("next_beat_s") or self._next_s)
         self._lease_s = float(answer.get("lease_s") or self._lease_s)
         if answer.get("stop"):
@@ -89,7 +108,7 @@ class Heartbeat:
             seconds -= left
 
     def _beat(self) -> bool:
-        self.used = proctree.usage(self._root)
+        self.used = self._usage()
         self.peak_bytes = max(self.peak_bytes, self.used.memory_bytes)
         message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
         url = f"{self._url}/heartbeat"

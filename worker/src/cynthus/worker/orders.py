@@ -21,6 +21,23 @@ class Image:
     python_path: tuple[str, ...] = ()
     outputs: str = "outputs"
     checkpoint: str | None = None
+    kind: str = "environment"
+    runtime: str = "process"
+    repository: str = ""
+    digest: str = ""
+    environment: str | None = None
+    """The manifest without the source layer: what runs with a private copy of the source on `workdir`."""
+    workdir: str = "/app"
+    min_driver: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """Where images are pulled from; the password is the attempt's."""
+
+    url: str
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,10 @@ class WorkOrder:
     lease_s: float
     checkpoint: str | None = None
     memory_bytes: int | None = None
+    cpu: float | None = None
+    gpu: str | None = None
+    network: bool = True
+    registry: RegistryAccess | None = None
 
 
 def read_order(fields: Mapping[str, Any]) -> WorkOrder:
@@ -58,6 +79,7 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
     try:
         image = fields["image"]
         epoch = int(fields["epoch"])
+        resources = fields.get("resources") or {}
         return WorkOrder(
             run_id=_name(fields["run_id"]),
             epoch=epoch,
@@ -74,6 +96,13 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
                 python_path=tuple(image.get("python_path") or ()),
                 outputs=image.get("outputs") or "outputs",
                 checkpoint=image.get("checkpoint"),
+                kind=image.get("kind") or "environment",
+                runtime=image.get("runtime") or "process",
+                repository=image.get("repository") or "",
+                digest=image.get("digest") or "",
+                environment=image.get("environment"),
+                workdir=image.get("workdir") or "/app",
+                min_driver=image.get("min_driver"),
             ),
             data=tuple(Mount(item["mount"], item["manifest"]) for item in fields.get("data") or ()),
             env=dict(fields.get("env") or {}),
@@ -83,10 +112,22 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
             next_beat_s=float(fields.get("next_beat_s", 5.0)),
             lease_s=float(fields.get("lease_s", 30.0)),
             checkpoint=fields.get("checkpoint"),
-            memory_bytes=(fields.get("resources") or {}).get("memory_bytes"),
+            memory_bytes=resources.get("memory_bytes"),
+            cpu=resources.get("cpu"),
+            gpu=resources.get("gpu"),
+            network=fields.get("network") != "none",
+            registry=_registry(fields.get("registry")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OrderInvalid(f"the work order is not understood: {type(error).__name__} {error}") from error
+
+
+def _registry(fields: Mapping[str, Any] | None) -> RegistryAccess | None:
+    if not fields:
+        return None
+    return RegistryAccess(
+        str(fields["url"]).rstrip("/"), fields.get("username") or "", fields.get("password") or ""
+    )
 
 
 def _name(value: str) -> str:

@@ -5,6 +5,7 @@ import time
 
 from cynthus.worker.content import insist
 from cynthus.worker.control import Control, Dropped
+from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused, Request
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.settings import say
@@ -23,7 +24,14 @@ class Shipper:
     """A thread that ships chunks: at most 1 MiB each, small ones at most five a second."""
 
     def __init__(
-        self, link: Link, order: WorkOrder, spool: Spool, control: Control, give_up_s: float
+        self,
+        link: Link,
+        order: WorkOrder,
+        spool: Spool,
+        control: Control,
+        *,
+        give_up_s: float,
+        journal: Journal,
     ) -> None:
         self._link = link
         self._url = order.attempt_url
@@ -33,7 +41,8 @@ class Shipper:
         self._give_up_s = give_up_s
         self._pace = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
-        self.chunks = 0
+        self._journal = journal
+        self.chunks = journal.chunks
         self.refused: str | None = None
 
     def start(self) -> None:
@@ -54,7 +63,7 @@ class Shipper:
         try:
             while not self._spool.drained:
                 self._control.check_ours()
-                chunk = self._spool.next(_CHUNK_BYTES, _IDLE_S)
+                chunk = self._unanswered() or self._spool.next(_CHUNK_BYTES, _IDLE_S)
                 if chunk is not None:
                     self._ship(*chunk)
         except Dropped:
@@ -64,9 +73,16 @@ class Shipper:
             self.refused = str(error)
             self._spool.abandon()
 
+    def _unanswered(self) -> tuple[str, int, bytes] | None:
+        """What a killed worker may have sent: a repeated number must bring the same bytes."""
+        sent = self._journal.sent
+        return self._spool.again(*sent) if sent else None
+
     def _ship(self, source: str, offset: int, data: bytes) -> None:
         begun = time.monotonic()
-        data = self._whole_characters(data)
+        if not self._journal.sent:
+            data = self._whole_characters(data)
+            self._journal.send(source, len(data))
         url = f"{self._url}/logs?seq={self.chunks}&source={source}&offset={offset}"
         request = Request("POST", url, self._token, body=data, content_type="application/octet-stream")
         try:
@@ -76,6 +92,7 @@ class Shipper:
                 self._control.drop("fenced")
             raise
         self.chunks += 1
+        self._journal.accept(source, offset + len(data))
         self._spool.accept(source, offset + len(data))
         if len(data) < _BUSY_BYTES:
             self._pace.wait(max(0.0, _PACE_S - (time.monotonic() - begun)))

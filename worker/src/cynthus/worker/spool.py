@@ -3,7 +3,7 @@
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cynthus.worker import kernel
 
@@ -18,18 +18,17 @@ _F_SETPIPE_SZ = 1031
 class Spool:
     """One file per source. Written by one thread, read by another; `close` says that nothing more comes."""
 
-    def __init__(self, folder: str, backlog_bytes: int) -> None:
+    def __init__(self, folder: str, backlog_bytes: int, shipped: Mapping[str, int] | None = None) -> None:
+        """Goes on with what is in the folder; `shipped` says how much of it is safe elsewhere."""
         self._files = {
-            source: os.open(
-                f"{folder}/{source}.log", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-            )
+            source: os.open(f"{folder}/{source}.log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             for source in SOURCES
         }
         self._backlog_bytes = backlog_bytes
         self._changed = threading.Condition()
         self._freed = dict.fromkeys(SOURCES, 0)
-        self.written = dict.fromkeys(SOURCES, 0)
-        self.shipped = dict.fromkeys(SOURCES, 0)
+        self.written = {source: os.fstat(file).st_size for source, file in self._files.items()}
+        self.shipped = dict.fromkeys(SOURCES, 0) | dict(shipped or {})
         self._closed = False
         self._abandoned = False
 
@@ -48,6 +47,19 @@ class Spool:
                 while self._backlog() > self._backlog_bytes and not self._abandoned:
                     self._changed.wait(1.0)
 
+    def take(self, source: str, pipe: int, most: int) -> int:
+        """Move what is in a pipe: it is in the one or in the other, also when this process is killed now.
+
+        How many bytes; 0 at the end. Waits at the backlog's limit. Raises OSError when the disk is full.
+        """
+        count = os.splice(pipe, self._files[source], most, offset_dst=self.written[source])
+        with self._changed:
+            self.written[source] += count
+            self._changed.notify_all()
+            while self._backlog() > self._backlog_bytes and not self._abandoned:
+                self._changed.wait(1.0)
+        return count
+
     def next(self, most: int, timeout_s: float) -> tuple[str, int, bytes] | None:
         """(source, offset, bytes) to ship next, waiting for some; None when there are none, see `drained`."""
         with self._changed:
@@ -57,6 +69,11 @@ class Spool:
             offset = self.shipped[source]
             count = min(most, self.written[source] - offset)
         return (source, offset, os.pread(self._files[source], count, offset)) if count else None
+
+    def again(self, source: str, count: int) -> tuple[str, int, bytes]:
+        """The next bytes of one source, exactly so many."""
+        offset = self.shipped[source]
+        return source, offset, os.pread(self._files[source], count, offset)
 
     def accept(self, source: str, until: int) -> None:
         """Everything before byte `until` is safe elsewhere."""

@@ -16,11 +16,15 @@ _YOUNG_S = 60.0
 class Workspace:
     """`RUNS/<run>/<epoch>`: locked while it is used, so that others may remove what a dead worker left."""
 
-    def __init__(self, runs: str, run_id: str, epoch: int, mounts: Iterable[str]) -> None:
+    def __init__(
+        self, runs: str, run_id: str, epoch: int, mounts: Iterable[str], *, adopted: bool = False
+    ) -> None:
+        """A new one, or with `adopted` the one that a killed worker left."""
         self._run = f"{runs}/{run_id}"
         self.folder = f"{self._run}/{epoch}"
-        remove_tree(self.folder)
-        os.makedirs(self.folder, mode=0o700)
+        if not adopted:
+            remove_tree(self.folder)
+        os.makedirs(self.folder, mode=0o700, exist_ok=adopted)
         self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         outside = max((_depth(mount) for mount in mounts), default=0)
@@ -28,7 +32,7 @@ class Workspace:
         self.home, self.temporary = f"{self.folder}/home", f"{self.folder}/temporary"
         self.checkpoint = f"{self.folder}/checkpoint"
         for path in (self.work, self.home, self.temporary, self.checkpoint):
-            os.makedirs(path)
+            os.makedirs(path, exist_ok=adopted)
 
     def inside(self, path: str) -> str:
         """A path relative to the work folder, which must not leave it."""

@@ -1,0 +1,126 @@
+"""Programs as processes of this machine, below the worker's supervisor."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from cynthus.worker import proctree
+from cynthus.worker.cache import Cache
+from cynthus.worker.causes import AttemptFailed, of_machine
+from cynthus.worker.channel import Command, Exit
+from cynthus.worker.content import Content
+from cynthus.worker.control import Control
+from cynthus.worker.memory import MemoryLimit
+from cynthus.worker.orders import WorkOrder
+from cynthus.worker.preparation import Preparation, Ready
+from cynthus.worker.process import UserProcess
+from cynthus.worker.runtime import Made
+from cynthus.worker.settings import Settings
+from cynthus.worker.spool import Pump, Spool
+from cynthus.worker.supervisor import Supervisor, SupervisorGone
+from cynthus.worker.workspace import Workspace
+
+_ORPHANS_S = 10.0
+
+
+class ProcessRuntime:
+    """The Runtime of orders that need no container."""
+
+    def __init__(
+        self, settings: Settings, supervisor: Supervisor, order: WorkOrder, content: Content, control: Control
+    ) -> None:
+        self.unsupervised = False
+        self._supervisor = supervisor
+        self._control = control
+        self._preparation = Preparation(order, Cache(f"{settings.home}/cache"), content, control)
+        self._memory = MemoryLimit(
+            f"cynthus-{order.run_id}-{order.epoch}", order.memory_bytes or settings.memory_bytes
+        )
+        self._process = UserProcess(supervisor, control, timeout_s=order.timeout_s, grace_s=order.grace_s)
+        self._ready: Ready | None = None
+        self._folder = ""
+        self._pump: Pump | None = None
+        self._spool: Spool | None = None
+
+    @property
+    def stopped_for(self) -> str | None:
+        """Why it was ended."""
+        return self._process.stopped_for
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran."""
+        return self._process.seconds
+
+    def make(self, workspace: Workspace) -> Made:
+        """Raises AttemptFailed, Dropped."""
+        self._ready = ready = self._preparation.make(workspace)
+        self._folder = workspace.work
+        return Made(ready.outputs, ready.phases_ms)
+
+    def adopt(self, workspace: Workspace, held: Mapping[str, Any]) -> Made:
+        """A process dies with its worker: there is nothing to adopt."""
+        raise AttemptFailed(of_machine(ProcessLookupError(0, f"{workspace.folder} {sorted(held)}")))
+
+    def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
+        """Raises AttemptFailed."""
+        ready, memory = self._ready, self._memory
+        assert ready is not None
+        command = Command(
+            ready.program,
+            ready.arguments,
+            ready.environment,
+            self._folder,
+            memory.limit_bytes,
+            memory.cgroup,
+        )
+        self._spool, self._pump = spool, Pump(spool, disk_full)
+        pid = self._process.start(command, *self._pump.writers)
+        ready.phases_ms["spawn"] = self._process.spawn_ms
+        self._pump.start()
+        return pid
+
+    def wait(self) -> Exit:
+        """Until it and everything it started is gone."""
+        try:
+            return self._process.wait()
+        except SupervisorGone:
+            self.unsupervised = True
+            self._process.stopped_for = "worker_failed"
+            _end_orphans()
+            return Exit(None, signal.SIGKILL, 0.0, 0, 0)
+
+    def end(self) -> None:
+        """Kill it if it runs; the rest of its output goes into the spool."""
+        self._process.end()
+        if self._control.dropped and self._spool is not None:
+            self._spool.abandon()
+        if self._pump is not None:
+            self._pump.finish()
+
+    def usage(self) -> proctree.Usage:
+        """Of everything below the supervisor."""
+        return proctree.usage(self._supervisor.pid)
+
+    def oom_kills(self) -> int:
+        """As the kernel counts."""
+        return self._memory.kills()
+
+    def release(self) -> None:
+        """What was used of the cache may be removed; the limit is."""
+        self._memory.remove()
+        self._preparation.release()
+
+
+def _end_orphans() -> None:
+    """What the dead supervisor looked after is ours now: end it."""
+    deadline = time.monotonic() + _ORPHANS_S
+    while (below := proctree.descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)

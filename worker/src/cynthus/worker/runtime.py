@@ -1,0 +1,70 @@
+"""What an attempt asks of whatever runs the program."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from cynthus.worker.channel import Exit
+from cynthus.worker.proctree import Usage
+from cynthus.worker.spool import Spool
+from cynthus.worker.workspace import Workspace
+
+
+class Made(NamedTuple):
+    """Everything is in place: where the results will be, and how long each phase took."""
+
+    outputs: str
+    phases_ms: dict[str, float]
+
+
+class Runtime(Protocol):
+    """Runs the program of one order, once."""
+
+    @property
+    def stopped_for(self) -> str | None:
+        """Why it was ended, if it was."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran."""
+        ...
+
+    @property
+    def unsupervised(self) -> bool:
+        """The worker cannot look after another program."""
+        ...
+
+    def make(self, workspace: Workspace) -> Made:
+        """Image or environment, source and data in place. Raises AttemptFailed, Dropped."""
+        ...
+
+    def adopt(self, workspace: Workspace, held: Mapping[str, Any]) -> Made:
+        """Take over what a killed worker left running; `held` is what it gave its keeper.
+
+        Raises AttemptFailed.
+        """
+        ...
+
+    def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
+        """The process id of the running program, or of an adopted one. Raises AttemptFailed."""
+        ...
+
+    def wait(self) -> Exit:
+        """Until nothing of it is left, obeying the attempt's control."""
+        ...
+
+    def end(self) -> None:
+        """Kill what still runs, and bring the rest of its output into the spool."""
+        ...
+
+    def usage(self) -> Usage:
+        """What the program uses."""
+        ...
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for lack of memory."""
+        ...
+
+    def release(self) -> None:
+        """Give back everything that was held for it."""
+        ...
