@@ -3,7 +3,7 @@
 from cynthus.builder.domain.build import separable
 from cynthus.events import RunSpec
 from cynthus.planning import CannotPlan, Plan, PlanRequest, SourceTree, plan
-from cynthus.planning.document import Runtime
+from cynthus.planning.request import Runtime
 from cynthus.spec import SpecInvalid, declared, load_spec, reader
 
 

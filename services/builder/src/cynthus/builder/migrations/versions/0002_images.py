@@ -1,5 +1,7 @@
 """Images in a registry: layers, where they are, what is known, and who uses them."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -12,7 +14,7 @@ depends_on = None
 SCHEMA = "builder"
 
 
-def _moment(name: str) -> sa.Column:
+def _moment(name: str) -> "sa.Column[datetime]":
     default = sa.text("clock_timestamp()")
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=default)
 
