@@ -21,6 +21,7 @@ _REDIRECTS = 5
 _FIRST_DELAY_S = 0.2
 _MOST_DELAY_S = 10.0
 _MOST_ASKED_DELAY_S = 120.0
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -247,7 +248,11 @@ def _asked_delay(response: Response) -> float | None:
     if not asked:
         return None
     try:
-        seconds = float(asked) if asked.isdigit() else parsedate_to_datetime(asked).timestamp() - time.time()
+        seconds = (
+            float(asked)
+            if _NUMBER.fullmatch(asked)
+            else parsedate_to_datetime(asked).timestamp() - time.time()
+        )
     except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), _MOST_ASKED_DELAY_S)

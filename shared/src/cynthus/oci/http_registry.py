@@ -34,7 +34,8 @@ _MANIFEST_TYPES = (
 )  # fmt: skip
 _LONGEST_MANIFEST = 8 << 20
 _UNKNOWN = {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}
-_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)")
 
 
 class HttpRegistry:
@@ -81,7 +82,7 @@ class HttpRegistry:
         if response.status != HTTPStatus.OK:
             raise refusal(response, "HEAD", b"")
         size = response.headers.get("Content-Length", "")
-        if not size.isdigit():
+        if not _NUMBER.fullmatch(size):
             raise RegistryUnavailable(f"the registry does not say how large {digest} is")
         return int(size)
 

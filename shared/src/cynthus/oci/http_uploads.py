@@ -13,7 +13,8 @@ from cynthus.oci.ports import ContentDamaged, ContentUnknown, RegistryDenied, Re
 from cynthus.oci.verification import ended, exactly
 
 _BYTES = {"Content-Type": "application/octet-stream"}
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _LOST = {"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"}
 _WRONG = {"DIGEST_INVALID", "SIZE_INVALID"}
 
@@ -202,4 +203,4 @@ def _end(response: Response, otherwise: int) -> int:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdigit() else 0
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else 0
