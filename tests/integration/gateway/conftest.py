@@ -15,10 +15,14 @@ import pytest
 
 from cynthus.blobs.local import LocalBlobs
 from cynthus.blobs.signing import UrlSigner
+from cynthus.builder.api import internal
+from cynthus.builder.main import create_app
+from cynthus.builder.ports import ImageEntry
 from cynthus.bus.memory import MemoryBus
 from cynthus.events import RunQueued
-from cynthus.gateway.adapters.http_parked import HttpParkedMessages
+from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
+from cynthus.gateway.ports import ServiceCalls
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.gateway.wiring import assemble
 from cynthus.runtime.platform import Platform
@@ -29,6 +33,7 @@ from cynthus.store.database import Database, open_database
 from cynthus.store.migrations import migrate
 from cynthus.web.auth import fingerprint
 from cynthus.web.tokens import AttemptClaims, WorkerTokens
+from tests.fixtures.images import MemoryCatalogue
 from tests.fixtures.postgres import fresh_database
 
 LOCAL_TOKEN = "local-owner-token-0123456789abcdef"
@@ -92,6 +97,9 @@ class Gateway:
     service: Service
     platform: Platform
     history: MemoryRunHistory
+    images: dict[str, list[ImageEntry]]
+    """What the builder beside it has made, by owner."""
+    services: dict[str, ServiceCalls]
     clients: dict[str, httpx2.AsyncClient] = field(default_factory=dict)
 
     def client(self, token: str | None) -> httpx2.AsyncClient:
@@ -106,6 +114,7 @@ class Gateway:
 
 @pytest.fixture
 def gateway(database: Database, history: MemoryRunHistory, tmp_path: Path) -> Gateway:
+    images: dict[str, list[ImageEntry]] = {}
     platform = Platform(
         database=database,
         bus=MemoryBus(),
@@ -117,11 +126,10 @@ def gateway(database: Database, history: MemoryRunHistory, tmp_path: Path) -> Ga
     settings = GatewaySettings(
         orchestrator_url="http://orchestrator", owner_token=LOCAL_TOKEN, streams_per_owner=2
     )
-    return Gateway(
-        assemble(settings, platform, history, HttpParkedMessages({}, platform.internal_token)),
-        platform,
-        history,
-    )
+    builder = create_app(internal.router(MemoryCatalogue(images), platform.internal_token))
+    services = {"builder": AsgiCalls(builder)}
+    service = assemble(settings, platform, history, services, inside=frozenset(services))
+    return Gateway(service, platform, history, images, services)
 
 
 @pytest.fixture

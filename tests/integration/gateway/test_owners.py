@@ -1,13 +1,14 @@
 """Every operation of the OpenAPI document, as its owner, as another owner, and as nobody."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from cynthus.snapshots import frames
+from tests.fixtures.images import entry
 from tests.integration.gateway.conftest import LOCAL_TOKEN, Gateway, Ready, digest_of, manifest_of, prepare
 
 ABSENT = {
@@ -121,6 +122,7 @@ async def test_what_belongs_to_another_is_as_if_it_were_not_there(
     run = await ready.run(name="mine")
     known = await ready.run()
     await gateway.history.tell("ann", known | {"state": "SUCCEEDED"})
+    gateway.images["ann"] = [replace(entry(1), digest=f"sha256:{digest_of(OWN_BLOB)}")]
     checked = 0
     for operation in await operations(bob):
         if operation.parameter is None or operation.name in {"put_blob", "put_snapshot"}:
@@ -172,6 +174,7 @@ async def test_every_operation_works_for_its_owner(gateway: Gateway, ready: Read
     run = await ready.run()
     await gateway.history.tell(owner, run | {"state": "RUNNING"})
     order = {"cancel_run": 1, "delete_run": 2}
+    gateway.images[owner] = [replace(entry(1), digest=f"sha256:{digest_of(OWN_BLOB)}", reference="demo")]
     for operation in sorted(await operations(ready.client), key=lambda item: order.get(item.name, 0)):
         if operation.name == "delete_run":
             await gateway.history.tell(owner, run | {"state": "FAILED"})
@@ -182,8 +185,8 @@ async def test_every_operation_works_for_its_owner(gateway: Gateway, ready: Read
 
 @pytest.mark.parametrize(("method", "path"), [
     ("GET", "/v1/admin/parked"),
-    ("GET", "/v1/admin/parked/builder/evt_1"),
-    ("POST", "/v1/admin/parked/builder/evt_1:replay"),
+    ("GET", "/v1/admin/parked/datasets/evt_1"),
+    ("POST", "/v1/admin/parked/datasets/evt_1:replay"),
 ])  # fmt: skip
 async def test_only_the_platforms_own_owner_learns_of_parked_messages(
     gateway: Gateway, ann: httpx2.AsyncClient, method: str, path: str

@@ -1,72 +1,17 @@
 """Questions about images, over any catalogue of them."""
 
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import pytest
 
 from cynthus.builder.api import internal
-from cynthus.builder.domain.image import Layer
 from cynthus.builder.main import create_app
-from cynthus.builder.ports import DocumentMissing, ImageAmbiguous, ImageEntry, ImageMissing
+from tests.fixtures.images import MemoryCatalogue, entry
 
 TOKEN = "i" * 32
-NOON = datetime(2026, 1, 1, 12, 0, 0, 500, tzinfo=UTC)
-
-
-def entry(number: int, project: str = "digits") -> ImageEntry:
-    layer = Layer("wheel", f"sha256:{number:064x}", "sha256:" + "d" * 64, 5, package="numpy==2.1.0")
-    return ImageEntry(
-        digest=f"sha256:{number:08x}{number:056x}",
-        reference=None,
-        repository=f"cynthus/ann/{project}",
-        project=project,
-        runtime="process",
-        python="3.12",
-        platform="linux/amd64",
-        base=None,
-        size=5,
-        packages=1,
-        created_at=NOON + timedelta(seconds=number),
-        command=("python", "main.py"),
-        layers=(layer,),
-    )
-
-
-class MemoryCatalogue:
-    """Images by owner."""
-
-    def __init__(self, images: dict[str, list[ImageEntry]]) -> None:
-        self.images = images
-
-    async def list(
-        self, owner: str, project: str | None, after: tuple[datetime, str] | None, limit: int
-    ) -> Sequence[ImageEntry]:
-        mine = sorted(self.images.get(owner, []), key=_place, reverse=True)
-        mine = [image for image in mine if project in {None, image.project}]
-        return [image for image in mine if after is None or _place(image) < after][:limit]
-
-    async def find(self, owner: str, digest_prefix: str) -> ImageEntry:
-        found = [one for one in self.images.get(owner, []) if one.digest.startswith(digest_prefix)]
-        if not found:
-            raise ImageMissing("there is no such image")
-        if len(found) > 1:
-            raise ImageAmbiguous("several images begin like this")
-        return found[0]
-
-    async def document(self, owner: str, digest: str, kind: Literal["sbom", "provenance"]) -> bytes:
-        await self.find(owner, digest)
-        if kind == "provenance":
-            raise DocumentMissing("the image has no provenance")
-        return json.dumps({"of": digest}).encode()
-
-
-def _place(image: ImageEntry) -> tuple[datetime, str]:
-    return image.created_at, image.digest
 
 
 @pytest.fixture

@@ -6,10 +6,22 @@ from starlette.requests import ClientDisconnect
 
 from cynthus.blobs.ports import BlobMissing, DigestMismatch, StorageFull
 from cynthus.blobs.signing import SignatureRefused
-from cynthus.gateway.api import account, admin, content, history, objects, openapi, projects, runs, snapshots
+from cynthus.gateway.api import (
+    account,
+    admin,
+    content,
+    history,
+    images,
+    objects,
+    openapi,
+    projects,
+    runs,
+    snapshots,
+)
 from cynthus.gateway.api.failures import blobs_absent, history_refused, history_unavailable
 from cynthus.gateway.api.parts import Parts
 from cynthus.gateway.domain import problems
+from cynthus.gateway.ports import PageTokenInvalid
 from cynthus.runtime.health import installed_version
 from cynthus.snapshots.frames import FramesInvalid
 from cynthus.snapshots.manifest import ManifestInvalid
@@ -22,11 +34,17 @@ _UPLOAD = "Upload it: `PUT /v1/snapshots/{digest}`."
 ANSWERS: dict[type[Exception], Answer] = {
     BlobMissing: Answer(404, "blob_missing", "Send it first: `PUT /v1/blobs/{digest}`."),
     ClientDisconnect: Answer(400, "client_disconnected"),
+    PageTokenInvalid: Answer(422, "invalid_page_token", "Begin without one."),
     DigestMismatch: Answer(422, "digest_mismatch", "Read the file again and send its own digest."),
     FramesInvalid: Answer(422, "frames_invalid", "Send whole frames: digest, length, bytes."),
     ManifestInvalid: Answer(422, "manifest_invalid", "Write the manifest as docs/protocols.md says."),
     SignatureRefused: Answer(403, "signature_refused", "Ask for a new URL."),
     StorageFull: Answer(507, "storage_full", "Free some space where the platform keeps its blobs."),
+    problems.DocumentMissing: Answer(
+        404, "document_missing", "`cynthus image show` tells what is known of it."
+    ),
+    problems.ImageAmbiguous: Answer(409, "image_ambiguous", "Give more digits of its digest."),
+    problems.ImageMissing: Answer(404, "image_missing", "`cynthus image ls` lists your images."),
     problems.KeyReused: Answer(422, "idempotency_key_reused", "Use a fresh key for another request."),
     problems.ProjectMissing: Answer(404, "project_missing", "Create it: `POST /v1/projects`."),
     problems.RunAmbiguous: Answer(409, "run_ambiguous", "Give the whole id."),
@@ -56,9 +74,9 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(TooLargeAsProblem)
     app.add_exception_handler(problems.BlobsAbsent, blobs_absent)
     app.add_exception_handler(problems.HistoryRefused, history_refused)
-    for away in (problems.HistoryUnavailable, StoreUnavailable):
+    for away in (problems.HistoryUnavailable, problems.ImagesUnavailable, StoreUnavailable):
         app.add_exception_handler(away, history_unavailable)
-    for routes in (account, admin, projects, runs, history, content, snapshots, objects):
+    for routes in (account, admin, projects, runs, history, images, content, snapshots, objects):
         app.include_router(routes.router)
     openapi.install(app)
     return app

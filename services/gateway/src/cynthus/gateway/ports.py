@@ -92,6 +92,10 @@ class RunFilter:
     name: str | None = None
 
 
+class PageTokenInvalid(Exception):
+    """The page token is none that was given out."""
+
+
 class KeyTaken(Exception):
     """The owner's idempotency key, or the generated name, is in use: nothing was written."""
 
@@ -191,6 +195,36 @@ class RunHistory(Protocol):
 
     async def changes(self, owner: str, *, after: str | None, wait_s: float) -> Document:
         """State changes of all runs: `events` and `cursor`."""
+        ...
+
+
+class Images(Protocol):
+    """The images that were built. Raises ImageMissing, ImagesUnavailable."""
+
+    async def list(
+        self, owner: str, *, project: str | None, page_size: int, page_token: str | None
+    ) -> Document:
+        """A page: `images` and `next_page_token`. Raises PageTokenInvalid."""
+        ...
+
+    async def find(self, owner: str, digest: str) -> Document:
+        """One Image resource, by the beginning of its digest. Raises ImageAmbiguous."""
+        ...
+
+    async def document(self, owner: str, digest: str, kind: Literal["sbom", "provenance"]) -> Document:
+        """What was recorded of an image. Raises ImageAmbiguous, DocumentMissing."""
+        ...
+
+
+class Services(Protocol):
+    """The services of the platform, as they are now; nothing is raised."""
+
+    async def states(self) -> dict[str, Json]:
+        """`state` (ok, failing or silent) and `version` of each whose address is known."""
+        ...
+
+    async def machine(self) -> Json | None:
+        """`runtimes`, `gpus` and `driver` of the largest machine; None when nobody tells."""
         ...
 
 

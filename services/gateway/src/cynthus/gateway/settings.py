@@ -16,7 +16,7 @@ class GatewaySettings(BaseSettings):
     builder_url: str | None = None
     provisioner_url: str | None = None
     datasets_url: str | None = None
-    """Where the other services are asked for their parked messages."""
+    """Where the other services are asked: for images, machines, parked messages, and how they are."""
     owner_token: SecretStr | None = None
     """The local owner's token: whoever has it is the owner `local`."""
     streams_per_owner: int = 64

@@ -10,7 +10,9 @@ from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
 from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_history import HttpRunHistory
+from cynthus.gateway.adapters.http_images import HttpImages
 from cynthus.gateway.adapters.http_parked import HttpParkedMessages
+from cynthus.gateway.adapters.http_services import HttpServices
 from cynthus.gateway.adapters.postgres_projects import PostgresProjects
 from cynthus.gateway.adapters.postgres_snapshots import PostgresSnapshots
 from cynthus.gateway.adapters.postgres_submissions import PostgresSubmissions
@@ -25,7 +27,7 @@ from cynthus.gateway.handlers.snapshots import SnapshotHandler
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.gateway.handlers.uploads import UploadHandler
 from cynthus.gateway.main import create_app
-from cynthus.gateway.ports import ParkedMessages, RunHistory, ServiceCalls
+from cynthus.gateway.ports import RunHistory, ServiceCalls
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
@@ -54,17 +56,21 @@ async def open_gateway(
             if name not in services and url is not None:
                 services[name] = await stack.enter_async_context(_elsewhere(url))
         history = HttpRunHistory(services["orchestrator"], platform.internal_token)
-        messages = HttpParkedMessages(services, platform.internal_token)
-        service = assemble(settings, platform, history, messages)
+        service = assemble(settings, platform, history, services, inside=frozenset(inside or ()))
         services[SERVICE] = AsgiCalls(service.app)
         await platform.bus.ensure(SERVICE, [RunQueued])
         yield service
 
 
 def assemble(
-    settings: GatewaySettings, platform: Platform, history: RunHistory, messages: ParkedMessages
+    settings: GatewaySettings,
+    platform: Platform,
+    history: RunHistory,
+    services: Mapping[str, ServiceCalls],
+    *,
+    inside: frozenset[str] = frozenset(),
 ) -> Service:
-    """The service over any run history."""
+    """The service over any run history and these services, of which `inside` are in this process."""
     database = platform.database
     submissions = PostgresSubmissions(database)
     store = PostgresEventStore(
@@ -95,7 +101,11 @@ def assemble(
         ),
         runs=runs,
         upload=UploadHandler(store),
-        parked=messages,
+        parked=HttpParkedMessages(services, platform.internal_token),
+        images=HttpImages(services.get("builder"), platform.internal_token),
+        services=HttpServices(
+            {name: services[name] for name in _ASKED if name in services}, inside, platform.internal_token
+        ),
         streams=streams,
         digest_key=platform.internal_token.encode(),
         signer=platform.blobs.signer if isinstance(platform.blobs, LocalBlobs) else None,

@@ -1,6 +1,6 @@
 """Who am I, and how is the platform."""
 
-from typing import Any
+import asyncio
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -21,8 +21,13 @@ async def whoami(asked: User) -> Me:
 
 @router.get("/status", response_model=PlatformStatus)
 async def show_status(asked: User) -> Response:
-    """Services, versions, and the caller's runs by state."""
-    told = await asked.parts.history.status(asked.owner)
-    services: dict[str, Any] = told.get("services", {"orchestrator": {"state": "ok"}})
-    ours = {"gateway": {"state": "ok", "version": installed_version("gateway")}}
-    return json_response({**told, "services": {**ours, **services}})
+    """Services, machines, and the caller's runs by state."""
+    services = asked.parts.services
+    told, states, machine = await asyncio.gather(
+        asked.parts.history.status(asked.owner), services.states(), services.machine()
+    )
+    ours = {
+        "gateway": {"state": "ok", "version": installed_version("gateway")},
+        "orchestrator": {"state": "ok"},
+    }
+    return json_response({**told, "services": {**ours, **states}, "machine": machine})

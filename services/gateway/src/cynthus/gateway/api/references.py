@@ -3,9 +3,10 @@
 import re
 
 from cynthus.blobs.ports import BlobMissing
-from cynthus.gateway.domain.problems import ProjectMissing, SnapshotMissing
+from cynthus.gateway.domain.problems import ImageMissing, ProjectMissing, SnapshotMissing
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_IMAGE = re.compile(r"(?:sha256:)?[0-9a-f]{8,64}")
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
 
 
@@ -20,6 +21,13 @@ def require_snapshot(digest: str) -> str:
     """`sha256:` and 64 hex digits. Raises SnapshotMissing."""
     if not _HEX.fullmatch(digest.removeprefix("sha256:")) or not digest.startswith("sha256:"):
         raise SnapshotMissing("there is no such snapshot: a digest is sha256: and 64 hex digits")
+    return digest
+
+
+def require_image(digest: str) -> str:
+    """A digest, or at least 8 hex digits of its beginning. Raises ImageMissing."""
+    if not _IMAGE.fullmatch(digest):
+        raise ImageMissing("there is no such image")
     return digest
 
 

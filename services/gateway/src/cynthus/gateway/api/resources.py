@@ -129,10 +129,62 @@ class Changes(Answer):
     cursor: str | None
 
 
+class ImageLayer(Answer):
+    """A layer; `size` in bytes as it is moved, `package` for a wheel that has one of its own."""
+
+    digest: str
+    kind: str
+    size: int
+    package: str | None
+
+
+class ImageResource(Answer):
+    """An image; `digest` names the complete one, `repository` where the registry has it."""
+
+    digest: str
+    reference: str | None
+    repository: str
+    project: str
+    runtime: str
+    python: str
+    platform: str
+    base: str | None
+    size: int
+    packages: int
+    created_at: str
+    command: list[str]
+    layers: list[ImageLayer]
+    min_driver: str | None
+    notes: list[str]
+
+
+class ImagePage(Answer):
+    """Images, newest first."""
+
+    images: list[ImageResource]
+    next_page_token: str | None
+
+
+class GpuResource(Answer):
+    """A GPU that runs can ask for."""
+
+    name: str
+    memory_bytes: int
+
+
+class MachineResource(Answer):
+    """What the largest machine can do; `driver` is NVIDIA's."""
+
+    runtimes: list[str]
+    gpus: list[GpuResource]
+    driver: str | None
+
+
 class PlatformStatus(Answer):
-    """Services by name with their version, and how many runs there are in each state."""
+    """Services by name with state and version, what machines can do, and the caller's runs by state."""
 
     services: dict[str, dict[str, Any]]
+    machine: MachineResource | None
     runs: dict[str, int]
 
 

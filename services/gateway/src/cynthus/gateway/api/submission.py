@@ -1,11 +1,13 @@
 """The body of a submission, and its limits."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cynthus.events import DataMount, Resources, RunSpec
+from cynthus.spec.problem import Wrong
+from cynthus.spec.quantities import gpu
 from cynthus.web.problems import Refused
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -31,6 +33,14 @@ def _relative(path: str) -> str:
     if path.startswith("/") or ".." in parts or not path.strip("./"):
         raise ValueError("must be a path inside the project")
     return "/".join(part for part in parts if part not in {"", "."})
+
+
+def _gpu(text: str) -> str:
+    try:
+        gpu(text)
+    except Wrong as error:
+        raise ValueError(f"{error.what}; {error.fix}") from error
+    return text
 
 
 Digest = Annotated[str, Field(pattern=_DIGEST)]
@@ -75,6 +85,13 @@ class RequestedResources(_Request):
 
     cpu: float | None = Field(default=None, gt=0, le=1024)
     memory_bytes: int | None = Field(default=None, ge=1024 * 1024, le=2**50)
+    gpu: Annotated[str, Field(max_length=64), AfterValidator(_gpu)] | None = Field(
+        default=None, description='a name with a count, "L4" or "L4:2", or memory, "24GB+"'
+    )
+
+    def wish(self) -> Resources:
+        """As part of a RunSpec."""
+        return Resources(cpu=self.cpu, memory_bytes=self.memory_bytes, gpu=self.gpu)
 
 
 class RunSubmission(_Request):
@@ -92,6 +109,7 @@ class RunSubmission(_Request):
     resources: RequestedResources = RequestedResources()
     timeout_s: float | None = Field(default=None, gt=0, le=_MONTH_S)
     retries: int = Field(default=0, ge=0, le=100)
+    runtime: Literal["process", "container"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunSubmission":
@@ -115,7 +133,8 @@ class RunSubmission(_Request):
             data=tuple(item.mounted() for item in self.data),
             env=self.env,
             secrets=tuple(sorted(self.secrets)),
-            resources=Resources(cpu=self.resources.cpu, memory_bytes=self.resources.memory_bytes),
+            resources=self.resources.wish(),
             timeout_s=self.timeout_s,
             retries=self.retries,
+            runtime=self.runtime,
         )

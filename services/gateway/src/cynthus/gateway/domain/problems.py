@@ -27,6 +27,22 @@ class KeyReused(Exception):
     """The idempotency key was used for another request."""
 
 
+class ImageMissing(Exception):
+    """The owner has no such image."""
+
+
+class ImageAmbiguous(Exception):
+    """The prefix fits several images."""
+
+
+class DocumentMissing(Exception):
+    """The image was made without this document."""
+
+
+class ImagesUnavailable(Exception):
+    """The builder cannot be asked now."""
+
+
 class SnapshotMissing(Exception):
     """The owner has no complete snapshot of this digest."""
 
