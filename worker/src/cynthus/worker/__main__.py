@@ -5,28 +5,29 @@ import select
 import signal
 import sys
 
-from cynthus.worker import kernel, supervisor
+from cynthus.worker import handover, kernel, supervisor
 from cynthus.worker.settings import Settings, SettingsInvalid, read_settings, say
 
 
 def main() -> int:
     """The exit code: 0 after leaving in order, 1 after a refusal, 2 for settings that cannot work."""
     try:
-        settings = read_settings(sys.argv[1:], os.environ)
+        token, held = handover.receive(os.environ)
+        settings = read_settings(sys.argv[1:], os.environ, token)
         os.makedirs(settings.home, mode=0o700, exist_ok=True)
     except (SettingsInvalid, OSError, ValueError) as problem:
         say(str(problem))
         return 2
     os.umask(0o022)
     kernel.hide_memory()
-    keeper = supervisor.start()
-    return _run(settings, keeper)
+    keeper = supervisor.start(handover.revival(settings.token, held))
+    return _run(settings, keeper, held)
 
 
-def _run(settings: Settings, keeper: supervisor.Supervisor) -> int:
+def _run(settings: Settings, keeper: supervisor.Supervisor, held: handover.Held | None) -> int:
     from cynthus.worker.agent import Agent  # after the fork: the supervisor stays small
 
-    agent = Agent(settings, keeper)
+    agent = Agent(settings, keeper, held)
     wake, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cynthus.worker.link import Link, PlatformAway, Refused, deadline, delays
@@ -11,6 +11,7 @@ from cynthus.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from cynthus.worker.attempt import Attempt
+    from cynthus.worker.handover import Held
 
 VERSION = "0.1.0"
 _GONE = 410
@@ -24,11 +25,12 @@ _REMEMBERED = 1000
 class Agent:
     """One attempt after another, in a thread of its own; `ended` is readable when it has left."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, held: "Held | None" = None) -> None:
         self.ended = os.eventfd(0, os.EFD_CLOEXEC)
         self.code = 1
         self._settings = settings
         self._supervisor = supervisor
+        self._held = held
         self._link = Link()
         self._leaving = threading.Event()
         self._attempt: Attempt | None = None
@@ -50,7 +52,8 @@ class Agent:
 
     def _main(self) -> None:
         try:
-            self._work()
+            if self._held is None or self._do(self._held.order, self._held):
+                self._work()
             self.code = 0
         except Refused as refusal:
             say(f"leaving: the platform answered {refusal}")
@@ -76,7 +79,7 @@ class Agent:
             elif not tidy:
                 tidy = self._tidy()
 
-    def _do(self, fields: dict[str, Any]) -> bool:
+    def _do(self, fields: Mapping[str, Any], held: "Held | None" = None) -> bool:
         """True when another attempt can follow."""
         from cynthus.worker.attempt import Attempt
         from cynthus.worker.orders import OrderInvalid, read_order
@@ -91,7 +94,7 @@ class Agent:
             self._leaving.wait(_AGAIN_S)
             return True
         with self._lock:
-            attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order)
+            attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order, held)
             if self._leaving.is_set():
                 attempt.control.stop("preempted")
         try:

@@ -1,14 +1,13 @@
 """One attempt of a run: make everything ready, run the program, report what it did."""
 
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from cynthus.worker.causes import AttemptFailed, Ending, cause_of, of_machine
 from cynthus.worker.conclusion import Conclusion, unstarted_report
 from cynthus.worker.content import Content, insist
 from cynthus.worker.control import Control, Dropped
+from cynthus.worker.handover import Held
 from cynthus.worker.heartbeat import Heartbeat
 from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused
@@ -32,7 +31,7 @@ class Attempt:
         supervisor: Supervisor,
         link: Link,
         order: WorkOrder,
-        held: Mapping[str, Any] | None = None,
+        held: Held | None = None,
     ) -> None:
         """With `held` the program runs already: it is taken over from a worker that was killed."""
         self.control = Control()
@@ -65,13 +64,12 @@ class Attempt:
         """To the end, whatever the end is."""
         order = self._order
         mounts = [item.mount for item in order.data]
-        adopted = self._held is not None
-        if not adopted:
+        lock = self._held.lock if self._held else None
+        if lock is None:
             self._beat.start()
         try:
-            workspace = Workspace(
-                f"{self._settings.home}/runs", order.run_id, order.epoch, mounts, adopted=adopted
-            )
+            runs = f"{self._settings.home}/runs"
+            workspace = Workspace(runs, order.run_id, order.epoch, mounts, lock=lock)
             try:
                 self._run_in(workspace)
             finally:

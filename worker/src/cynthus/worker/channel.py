@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _HEAD_BYTES = 4
-_DESCRIPTORS = 2
+_DESCRIPTORS = 4
 
 
 class Command(NamedTuple):

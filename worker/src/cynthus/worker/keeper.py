@@ -2,6 +2,8 @@
 
 It is forked before the agent has threads. Orphans of the user's process become its children, so nothing
 escapes; and when the agent dies, however it dies, its end of the channel closes and everything is killed.
+What runs in a container is not below it: for that it holds what another agent needs to take it over, and
+becomes that agent.
 """
 
 import errno
@@ -11,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from cynthus.worker import kernel, proctree
@@ -21,12 +23,16 @@ _TITLE = "cynthus-supervisor"
 _SWEEP_S = 10.0
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
+Revive = Callable[[Mapping[str, Any], Sequence[int]], NoReturn]
+
 
 class Keeper:
     """Owns the process: made in the forked copy, never returns from `serve`."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, revive: Revive) -> None:
         self._channel = channel
+        self._revive = revive
+        self._held: tuple[Mapping[str, Any], list[int]] | None = None
         self._child: int | None = None
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake})
@@ -55,9 +61,10 @@ class Keeper:
     def _obey(self) -> None:
         message, descriptors = receive(self._channel)
         if message is None:
-            self._sweep()
-            os._exit(0)
-        if "spawn" in message:
+            self._leave()
+        if "hold" in message:
+            self._hold(message["hold"], descriptors)
+        elif "spawn" in message:
             self._answer(self._spawn(Command(**message["spawn"]), descriptors))
         elif self._child is not None:
             _signal_group(self._child, message["signal"])
@@ -120,8 +127,21 @@ class Keeper:
         try:
             send(self._channel, message)
         except OSError:
-            self._sweep()
-            os._exit(0)
+            self._leave()
+
+    def _hold(self, facts: Mapping[str, Any] | None, descriptors: list[int]) -> None:
+        for descriptor in self._held[1] if self._held else ():
+            os.close(descriptor)
+        self._held = None if facts is None else (facts, descriptors)
+
+    def _leave(self) -> NoReturn:
+        self._sweep()
+        if self._held is not None:
+            signal.set_wakeup_fd(-1)
+            for number in _HANDLED:
+                signal.signal(number, signal.SIG_DFL)
+            self._revive(*self._held)
+        os._exit(0)
 
 
 def _become(command: Command, descriptors: list[int], report: int, parent: int) -> NoReturn:

@@ -72,6 +72,8 @@ class WorkOrder:
     gpu: str | None = None
     network: bool = True
     registry: RegistryAccess | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The order as it came, without its secrets."""
 
 
 def read_order(fields: Mapping[str, Any]) -> WorkOrder:
@@ -117,6 +119,7 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
             gpu=resources.get("gpu"),
             network=fields.get("network") != "none",
             registry=_registry(fields.get("registry")),
+            fields={name: value for name, value in fields.items() if name != "secrets"},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OrderInvalid(f"the work order is not understood: {type(error).__name__} {error}") from error

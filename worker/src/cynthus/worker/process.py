@@ -3,23 +3,35 @@
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from cynthus.worker.causes import AttemptFailed, not_started
-from cynthus.worker.channel import Command, Exit
+from cynthus.worker.channel import Exit
 from cynthus.worker.control import Control
-from cynthus.worker.supervisor import Supervisor, SupervisorGone
+from cynthus.worker.supervisor import SupervisorGone
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Running(Protocol):
+    """What looks after a running program."""
+
+    def signal(self, number: int) -> None:
+        """Tell the program."""
+        ...
+
+    def wait(self, timeout_s: float | None, also: int) -> Exit | None:
+        """The exit, or None after the time or when the descriptor `also` has something to read."""
+        ...
 
 
 class UserProcess:
     """Runs a command until it ends by itself, is stopped (SIGTERM, the grace, SIGKILL) or is dropped."""
 
     def __init__(
-        self, supervisor: Supervisor, control: Control, *, timeout_s: float | None, grace_s: float
+        self, running: Running, control: Control, *, timeout_s: float | None, grace_s: float
     ) -> None:
-        self._supervisor = supervisor
+        self._running = running
         self._control = control
         self._timeout_s = timeout_s
         self._grace_s = grace_s
@@ -29,16 +41,13 @@ class UserProcess:
         self.running = False
         self.spawn_ms = 0.0
 
-    def start(self, command: Command, stdout: int, stderr: int) -> int:
-        """The process id. Raises AttemptFailed when it cannot be executed."""
-        self._begun = time.monotonic()
-        try:
-            pid = self._supervisor.spawn(command, stdout, stderr)
-        except OSError as error:
-            exists = os.path.exists(os.path.join(command.folder, command.program))
-            raise AttemptFailed(not_started(error, command.arguments, exists=exists)) from error
+    def start(self, spawn: Callable[[], int], begun: float | None = None) -> int:
+        """The process id, as `spawn` gives it; `begun` says when one that is taken over was started."""
+        now = time.monotonic()
+        self._begun = now if begun is None else begun
+        pid = spawn()
         self.running = True
-        self.spawn_ms = round((time.monotonic() - self._begun) * 1000, 3)
+        self.spawn_ms = round((time.monotonic() - now) * 1000, 3)
         return pid
 
     def wait(self) -> Exit:
@@ -49,7 +58,7 @@ class UserProcess:
             next_at = kill_at if self.stopped_for else give_up
             left = None if next_at is None else next_at - time.monotonic()
             try:
-                ended = self._supervisor.wait(left, self._control.wake)
+                ended = self._running.wait(left, self._control.wake)
             except SupervisorGone:
                 self.running = False
                 raise
@@ -62,10 +71,10 @@ class UserProcess:
             if give_up is not None and now >= give_up:
                 self._control.stop("timeout")
             if self._control.dropped or (kill_at is not None and now >= kill_at):
-                self._supervisor.signal(signal.SIGKILL)
+                self._running.signal(signal.SIGKILL)
                 kill_at = None
             elif self._control.reason and self.stopped_for is None:
-                self._supervisor.signal(signal.SIGTERM)
+                self._running.signal(signal.SIGTERM)
                 kill_at = now + self._grace_s
             self.stopped_for = self._control.reason or self._control.dropped
 

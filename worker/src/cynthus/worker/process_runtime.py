@@ -1,18 +1,19 @@
 """Programs as processes of this machine, below the worker's supervisor."""
 
+import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from cynthus.worker import proctree
 from cynthus.worker.cache import Cache
-from cynthus.worker.causes import AttemptFailed, of_machine
+from cynthus.worker.causes import AttemptFailed, not_started, of_machine
 from cynthus.worker.channel import Command, Exit
 from cynthus.worker.content import Content
 from cynthus.worker.control import Control
+from cynthus.worker.handover import Held
 from cynthus.worker.memory import MemoryLimit
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.preparation import Preparation, Ready
@@ -61,9 +62,10 @@ class ProcessRuntime:
         self._folder = workspace.work
         return Made(ready.outputs, ready.phases_ms)
 
-    def adopt(self, workspace: Workspace, held: Mapping[str, Any]) -> Made:
+    def adopt(self, workspace: Workspace, held: Held) -> Made:
         """A process dies with its worker: there is nothing to adopt."""
-        raise AttemptFailed(of_machine(ProcessLookupError(0, f"{workspace.folder} {sorted(held)}")))
+        gone = ProcessLookupError(errno.ESRCH, f"{len(held.descriptors)} descriptors", workspace.folder)
+        raise AttemptFailed(of_machine(gone))
 
     def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
         """Raises AttemptFailed."""
@@ -78,10 +80,18 @@ class ProcessRuntime:
             memory.cgroup,
         )
         self._spool, self._pump = spool, Pump(spool, disk_full)
-        pid = self._process.start(command, *self._pump.writers)
+        writers = self._pump.writers
+        pid = self._process.start(lambda: self._spawn(command, *writers))
         ready.phases_ms["spawn"] = self._process.spawn_ms
         self._pump.start()
         return pid
+
+    def _spawn(self, command: Command, stdout: int, stderr: int) -> int:
+        try:
+            return self._supervisor.spawn(command, stdout, stderr)
+        except OSError as error:
+            exists = os.path.exists(os.path.join(command.folder, command.program))
+            raise AttemptFailed(not_started(error, command.arguments, exists=exists)) from error
 
     def wait(self) -> Exit:
         """Until it and everything it started is gone."""

@@ -1,9 +1,10 @@
 """What an attempt asks of whatever runs the program."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from cynthus.worker.channel import Exit
+from cynthus.worker.handover import Held
 from cynthus.worker.proctree import Usage
 from cynthus.worker.spool import Spool
 from cynthus.worker.workspace import Workspace
@@ -38,8 +39,8 @@ class Runtime(Protocol):
         """Image or environment, source and data in place. Raises AttemptFailed, Dropped."""
         ...
 
-    def adopt(self, workspace: Workspace, held: Mapping[str, Any]) -> Made:
-        """Take over what a killed worker left running; `held` is what it gave its keeper.
+    def adopt(self, workspace: Workspace, held: Held) -> Made:
+        """Take over what a killed worker left running.
 
         Raises AttemptFailed.
         """

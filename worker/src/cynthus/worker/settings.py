@@ -33,9 +33,11 @@ class Settings(NamedTuple):
     """How long the platform may be away before results are given up and an idle worker leaves."""
 
 
-def read_settings(arguments: Sequence[str], environment: MutableMapping[str, str]) -> Settings:
+def read_settings(
+    arguments: Sequence[str], environment: MutableMapping[str, str], token: str = ""
+) -> Settings:
     """Options `--machine`, `--home`, and CYNTHUS_WORKER_*; the token is removed wherever it shows."""
-    token = environment.pop("CYNTHUS_WORKER_TOKEN", "")
+    token = environment.pop("CYNTHUS_WORKER_TOKEN", "") or token
     kernel.forget_variable("CYNTHUS_WORKER_TOKEN")
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     if len(arguments) % 2 or not options.keys() <= {"--machine", "--home"}:

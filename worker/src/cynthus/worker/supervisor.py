@@ -8,7 +8,7 @@ from typing import Any
 
 from cynthus.worker import kernel
 from cynthus.worker.channel import Command, Exit, receive, send
-from cynthus.worker.keeper import Keeper
+from cynthus.worker.keeper import Keeper, Revive
 
 
 class SupervisorGone(Exception):
@@ -43,6 +43,14 @@ class Supervisor:
         ready = dict(poller.poll(timeout_ms))
         return Exit(**self._receive()) if self._channel.fileno() in ready else None
 
+    def hold(self, facts: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        """Should this worker be killed, start it anew and give it these facts and descriptors."""
+        self._send({"hold": facts}, descriptors)
+
+    def let_go(self) -> None:
+        """There is nothing to take over any more."""
+        self._send({"hold": None})
+
     def _send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
             send(self._channel, message, descriptors)
@@ -56,14 +64,14 @@ class Supervisor:
         return message
 
 
-def start() -> Supervisor:
+def start(revive: Revive) -> Supervisor:
     """Fork the supervisor. Call it before any thread exists."""
     kernel.adopt_orphans()
     mine, its = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         try:
-            Keeper(its).serve()
+            Keeper(its, revive).serve()
         except BaseException:  # noqa: BLE001 - never run on as a second agent
             os._exit(1)
     its.close()

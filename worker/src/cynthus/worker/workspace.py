@@ -11,22 +11,24 @@ from cynthus.worker.orders import OrderInvalid
 
 _RESERVE_BYTES = 8 * 1024 * 1024
 _YOUNG_S = 60.0
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 class Workspace:
     """`RUNS/<run>/<epoch>`: locked while it is used, so that others may remove what a dead worker left."""
 
     def __init__(
-        self, runs: str, run_id: str, epoch: int, mounts: Iterable[str], *, adopted: bool = False
+        self, runs: str, run_id: str, epoch: int, mounts: Iterable[str], *, lock: int | None = None
     ) -> None:
-        """A new one, or with `adopted` the one that a killed worker left."""
+        """A new one, or the one that a killed worker left, whose `lock` was held meanwhile."""
+        adopted = lock is not None
         self._run = f"{runs}/{run_id}"
         self.folder = f"{self._run}/{epoch}"
         if not adopted:
             remove_tree(self.folder)
         os.makedirs(self.folder, mode=0o700, exist_ok=adopted)
-        self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.lock = os.open(f"{self.folder}/lock", _LOCK, 0o600) if lock is None else lock
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         outside = max((_depth(mount) for mount in mounts), default=0)
         self.work = "/".join([self.folder, *["above"] * outside, "work"])
         self.home, self.temporary = f"{self.folder}/home", f"{self.folder}/temporary"
@@ -82,7 +84,7 @@ class Workspace:
                 os.rmdir(self._run)
             except OSError:
                 keep = True
-        os.close(self._lock)
+        os.close(self.lock)
 
 
 def collect(runs: str) -> None:
@@ -99,7 +101,7 @@ def collect(runs: str) -> None:
 def _collect_one(folder: str) -> None:
     if not is_folder(folder) or time.time() - os.lstat(folder).st_mtime < _YOUNG_S:
         return
-    lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(f"{folder}/lock", _LOCK, 0o600)
     try:
         if try_lock(lock, fcntl.LOCK_EX):
             remove_tree(folder)
