@@ -178,7 +178,7 @@ def test_a_dry_run_sends_nothing(script, gateway):
     found = json.loads(done.stdout)
     assert found["plan"]["entry"]["target"] == "train.py"
     assert found["source"]["files"] == 1
-    assert gateway.requests == []
+    assert gateway.requests == [("GET", "/v1/status")]
 
 
 def test_guesses_are_marked(script):

@@ -79,7 +79,8 @@ def test_every_command_has_help(name):
 
 
 FLAGS = {
-    "run": "--data --task --name --env --env-file --secret-file --label --cpu --memory --timeout --retries "
+    "run": "--data --task --name --env --env-file --secret-file --label --cpu --memory --gpu --runtime "
+    "--timeout --retries "
     "-d --detach --no-fetch --dry-run -y --yes --wait-for -o --output --idempotency-key "
     "--propagate-exit --module",
     "plan": "--data --task --env -o",
@@ -97,6 +98,7 @@ FLAGS = {
     "cancel": "-o",
     "whoami": "-o",
     "doctor": "-o",
+    "image": "",
 }
 
 

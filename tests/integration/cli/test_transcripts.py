@@ -32,6 +32,7 @@ PLAIN = """\
 DATE entry train.py · Python 3.11 (default)
 DATE packages guessed from imports (1)
 DATE packages scikit-learn  import sklearn at train.py:1; scikit-learn brings it
+DATE runtime process: nothing needs a container
 DATE data ./data 1 file 4 B -> ./data (read-only)
 DATE place the platform at URL
 DATE packed 15 B, 1 file (.gitignore + .cynthusignore honoured) 0.0s
@@ -57,6 +58,7 @@ TERMINAL = """\
   entry     train.py · Python 3.11 (default)
   packages  guessed from imports (1)
             scikit-learn  import sklearn at train.py:1; scikit-learn brings it
+  runtime   process: nothing needs a container
   data      ./data 1 file 4 B -> ./data (read-only)
   place     the platform at URL
 ✔ packed    15 B, 1 file (.gitignore + .cynthusignore honoured) 0.0s

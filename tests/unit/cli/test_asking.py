@@ -13,8 +13,8 @@ from cynthus.cli.running.settings import read_settings
 
 NOTHING = {
     "entry": None, "arguments": (), "module": None, "task": None, "name": None, "data": (), "env": (),
-    "env_file": (), "secret_file": (), "label": (), "cpu": None, "memory": None, "timeout": None,
-    "retries": None, "idempotency_key": None,
+    "env_file": (), "secret_file": (), "label": (), "cpu": None, "memory": None, "gpu": None,
+    "runtime": None, "timeout": None, "retries": None, "idempotency_key": None,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ COMMANDS = (
     ("show", "Look", "One run: state, timeline, attempts, cause and fix."),
     ("logs", "Look", "What a run's program wrote."),
     ("events", "Look", "A run's history: what happened, who did it, because of what."),
+    ("image", "Look", "Images: list them, look into one, its bill of materials."),
     ("pull", "Get", "Fetch a run's outputs; resumes, checks hashes, deletes nothing."),
     ("destroy", "Get", "Remove a run's record; results stay unless asked."),
     ("init", "Project", "Write a commented cynthus.toml and .cynthusignore."),

@@ -37,7 +37,7 @@ class Session:
         """Progress on stderr."""
         return Reporter(terminal.of(sys.stderr), quiet=self.quiet)
 
-    def api(self, start: Start = "if-known", *, patience_s: float = 3.0) -> "Api":
+    def api(self, start: Start = "if-known", *, patience_s: float = 3.0, timeout_s: float = 60.0) -> "Api":
         """The configured platform, or the one on this machine, started when allowed."""
         from cynthus.cli import embedded
         from cynthus.cli.client.api import Api
@@ -46,19 +46,17 @@ class Session:
         patience = Patience(patience_s)
         configured = _configured()
         if configured is not None:
-            return Api(Connection(lambda: configured, patience=patience))
+            return Api(Connection(lambda: configured, timeout_s=timeout_s, patience=patience))
         if start == "always" or (start == "if-known" and embedded.known()):
             self._ensure_embedded()
         elif not embedded.listening():
             raise embedded.not_running()
-        return Api(Connection(embedded.endpoint, patience=patience))
+        return Api(Connection(embedded.endpoint, timeout_s=timeout_s, patience=patience))
 
     def place(self) -> str:
-        """Where runs go, for the plan."""
+        """Where runs go."""
         configured = _configured()
-        if configured is None:
-            return "this machine, as a process with an environment of its own"
-        return f"the platform at {configured.url}"
+        return "this machine" if configured is None else f"the platform at {configured.url}"
 
     def print(self, text: str) -> None:
         """A line of the answer."""

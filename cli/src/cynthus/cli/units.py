@@ -18,6 +18,12 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def digest(text: str) -> str:
+    """A digest's first twelve digits, enough to name it."""
+    kind, _, digits = text.rpartition(":")
+    return f"{kind}:{digits[:12]}" if kind else digits[:12]
+
+
 def files(count: int) -> str:
     """Such as `1 file` or `214 files`."""
     return f"{count} file{'' if count == 1 else 's'}"

@@ -48,14 +48,7 @@ class Api:
 
     def runs(self, *, limit: int, **filters: str) -> Iterator[Run]:
         """Newest first, at most `limit`; filters are `project`, `state`, `label`, `name`."""
-        query: dict[str, str | int | float] = {**filters, "page_size": min(limit, _PAGE)}
-        while limit > 0:
-            page = self.connection.request("GET", "/v1/runs", query=query).json()
-            yield from page["runs"][:limit]
-            limit -= len(page["runs"])
-            if not page.get("next_page_token"):
-                return
-            query["page_token"] = page["next_page_token"]
+        yield from self._listed("/v1/runs", "runs", limit, filters)
 
     def run(self, name: str) -> Run:
         """By id, id prefix or name."""
@@ -103,6 +96,18 @@ class Api:
         """What a run left behind."""
         return cast("Outputs", self._get(f"{_of_run(name)}/outputs").json())
 
+    def images(self, *, limit: int, **filters: str) -> Iterator[dict[str, Any]]:
+        """Newest first, at most `limit`; the filter is `project`."""
+        return self._listed("/v1/images", "images", limit, filters)
+
+    def image(self, digest: str) -> dict[str, Any]:
+        """By digest or a prefix of at least 8 hex digits."""
+        return cast("dict[str, Any]", self._get(f"/v1/images/{_quoted(digest)}").json())
+
+    def sbom(self, digest: str) -> bytes:
+        """An image's bill of materials, CycloneDX JSON as it was written."""
+        return self._get(f"/v1/images/{_quoted(digest)}/sbom").body
+
     def parked(self, place: str = "") -> Any:
         """Parked messages, or one of them: `place` is then `<service>/<event id>`."""
         return self._get("/v1/admin/parked" + (f"/{quote(place)}" if place else "")).json()
@@ -125,6 +130,16 @@ class Api:
             with self.connection.stream(f"/v1/snapshots/{digest}", accept=_NOT_THERE) as response:
                 return response.status not in _NOT_THERE
         return answer.status not in _NOT_THERE
+
+    def _listed(self, path: str, key: str, limit: int, filters: Mapping[str, str]) -> Iterator[Any]:
+        query: dict[str, str | int | float] = {**filters, "page_size": min(limit, _PAGE)}
+        while limit > 0:
+            page = self.connection.request("GET", path, query=query).json()
+            yield from page[key][:limit]
+            limit -= len(page[key])
+            if not page.get("next_page_token"):
+                return
+            query["page_token"] = page["next_page_token"]
 
     def _get(self, path: str) -> Answer:
         return self.connection.request("GET", path)

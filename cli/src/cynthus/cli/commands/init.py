@@ -25,10 +25,12 @@ command = "python {script}"
 # [image]
 # python = "3.13"                    # else .python-version, requires-python, or this machine's
 # requirements = ["requirements.txt"]  # else found by itself
+# apt = ["libgl1"]                   # Debian packages; the run is then in a container
 
 # [resources]
 # cpu = "4+"
 # memory = "16GB+"
+# gpu = "L4:1"                       # or "24GB+": any with that much memory
 
 # [env]
 # EPOCHS = "5"

@@ -50,6 +50,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--label", multiple=True, metavar="KEY=VALUE", help="A label to find runs by."),
     click.option("--cpu", type=values.COUNT, metavar="N[+]", help="Processors, such as 4 or 4+."),
     click.option("--memory", type=values.SIZE, metavar="SIZE[+]", help="Memory, such as 16GB+."),
+    click.option("--gpu", type=values.GPU, metavar="NAME[:N]|SIZE+", help="A GPU, such as L4:1 or 24GB+."),
+    click.option(
+        "--runtime",
+        type=click.Choice(["process", "container"]),
+        help="How it is isolated; chosen by what the project needs otherwise.",
+    ),
     click.option("--timeout", type=values.DURATION, metavar="TIME", help="Stop it after 90s, 30m or 6h."),
     click.option("--retries", type=click.IntRange(0, 100), metavar="N", help="More attempts when it fails."),
     click.option("--idempotency-key", metavar="KEY", help="The same key never starts a second run."),

@@ -34,6 +34,8 @@ def wish(described: Mapping[str, Any], rest: Sequence[str], here: Path) -> "Wish
         labels=pairs(described["label"], option="--label", pattern=None),
         cpu=described["cpu"],
         memory=described["memory"],
+        gpu=described["gpu"],
+        runtime=described["runtime"],
         timeout=described["timeout"],
         retries=described["retries"],
         key=described["idempotency_key"],
@@ -102,6 +104,14 @@ def _processors(text: str) -> float:
     return count_range(text).low
 
 
+def _gpu(text: str) -> str:
+    from cynthus.spec import gpu
+
+    gpu(text)
+    return text
+
+
 COUNT = Parsed("count", _processors)
 SIZE = Parsed("size", _memory)
+GPU = Parsed("gpu", _gpu)
 DURATION = Parsed("duration", units.parse_duration)

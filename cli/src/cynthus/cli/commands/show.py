@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
-from cynthus.cli import options, units
+from cynthus.cli import options, timeline, units
 from cynthus.cli.client.resources import Attempt, Run
 from cynthus.cli.session import Session
 from cynthus.cli.table import columns
@@ -35,10 +36,9 @@ def _lines(run: Run, screen: Terminal, now: datetime) -> Iterator[str]:
     yield f"{screen.bold(run['name'])}  {run['id']}  {state}"
     for label, text in _facts(run, now):
         yield f"  {screen.dim(f'{label:9}')} {text}"
-    timeline = run.get("timeline") or {}
-    if timeline:
+    if run.get("timeline"):
         yield ""
-        yield from _timeline(timeline, screen)
+        yield from timeline.lines(run["timeline"], screen)
     attempts = run.get("attempts") or []
     if attempts:
         yield ""
@@ -59,7 +59,7 @@ def _facts(run: Run, now: datetime) -> Iterator[tuple[str, str]]:
         yield "labels", " ".join(f"{name}={value}" for name, value in run["labels"].items())
     image = run.get("image") or {}
     if image:
-        yield "image", f"{image.get('digest')}  Python {image.get('python')}"
+        yield "image", _image(image)
     outputs = run.get("outputs") or {}
     if outputs.get("files"):
         size = units.size(float(outputs.get("bytes") or 0))
@@ -68,19 +68,24 @@ def _facts(run: Run, now: datetime) -> Iterator[tuple[str, str]]:
         yield "reason", str(run["reason"])
 
 
-def _timeline(timeline: dict[str, float], screen: Terminal) -> Iterator[str]:
-    """A bar for each phase; the parts of one, such as `start.data`, stand under it."""
-    phases = [phase for phase in timeline if "." not in phase and phase != "total"]
-    longest = max((timeline[phase] for phase in phases), default=0) or 1
-    sign = "█" if screen.unicode else "#"
-    for phase in phases:
-        bar = sign * max(1, round(30 * timeline[phase] / longest))
-        yield f"  {phase:14} {units.milliseconds(timeline[phase]):>8}  {screen.dim(bar)}"
-        for part, took in timeline.items():
-            if part.startswith(f"{phase}."):
-                yield f"    {part.partition('.')[2]:12} {units.milliseconds(took):>8}"
-    if "total" in timeline:
-        yield f"  {'total':14} {units.milliseconds(timeline['total']):>8}"
+def _image(image: dict[str, Any]) -> str:
+    """Which image, how it runs, on what, and whether it was there already."""
+    built = "cached" if image.get("cached") else "built"
+    if image.get("seconds") and not image.get("cached"):
+        built += f" in {units.duration(float(image['seconds']))}"
+    parts = [
+        units.digest(str(image.get("digest") or "")),
+        str(image.get("runtime") or ""),
+        f"Python {image['python']}" if image.get("python") else "",
+        f"base {_base(str(image['base']))}" if image.get("base") else "",
+        built if "cached" in image else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _base(reference: str) -> str:
+    name, at, digest = reference.partition("@")
+    return f"{name}@{units.digest(digest)}" if at else name
 
 
 def _attempt(attempt: Attempt, now: datetime) -> tuple[str, ...]:

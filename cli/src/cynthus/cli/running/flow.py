@@ -6,6 +6,7 @@ from pathlib import Path
 from cynthus.cli import exits
 from cynthus.cli.client.api import Api
 from cynthus.cli.client.resources import Run
+from cynthus.cli.running import machines
 from cynthus.cli.running import preview as previews
 from cynthus.cli.running.finish import fetch, outputs_folder, report_end
 from cynthus.cli.running.following import Ended, Follower
@@ -28,8 +29,10 @@ class Manner:
 
 def run(session: Session, wish: Wish, manner: Manner) -> int:
     """Plan, upload, start, follow, fetch; the exit code. Raises Failure."""
-    view = show_plan(session, wish)
+    view, machine = _shown(session, wish)
     api = session.api("always", patience_s=_PATIENCE_S)
+    if view.plan.runtime == "container":
+        machines.check(view.plan, machine or machines.of(api.status()))
     try:
         submitted = submit(api, view, session.reporter)
     except KeyboardInterrupt:
@@ -40,12 +43,21 @@ def run(session: Session, wish: Wish, manner: Manner) -> int:
 
 def show_plan(session: Session, wish: Wish, *, full: bool = False) -> previews.Preview:
     """Plan and say so; nothing is started."""
+    return _shown(session, wish, full=full)[0]
+
+
+def _shown(
+    session: Session, wish: Wish, *, full: bool = False
+) -> tuple[previews.Preview, machines.Machine | None]:
     view = previews.preview(wish, Path.cwd())
-    for label, text in previews.rows(view, session.place(), full=full):
+    asked = full or view.plan.runtime == "container" or view.plan.gpu is not None
+    machine = machines.look(session) if asked else None
+    where = machines.place(session.place(), view.plan, machine)
+    for label, text in previews.rows(view, where, full=full):
         session.reporter.row(label, text)
-    for warning in previews.warnings(view):
+    for warning in [*previews.warnings(view), *machines.warnings(view.plan, machine)]:
         session.reporter.warn(warning)
-    return view
+    return view, machine
 
 
 def follow(session: Session, api: Api, run: Run, manner: Manner, *, uploaded: bool = True) -> int:

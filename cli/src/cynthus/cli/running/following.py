@@ -18,6 +18,7 @@ from cynthus.cli.running.interrupts import Interrupts
 _POLL_S = 0.1
 _STEPS = {
     "run.queued": "waiting",
+    "build.started": "building the image",
     "machine.requested": "waiting for a machine",
     "vm.ready": "preparing the machine",
     "image.built": "preparing the machine",

@@ -16,6 +16,9 @@ from cynthus.cli.running.settings import ProjectSettings, read_settings
 from cynthus.cli.running.wish import Wish
 from cynthus.cli.source import report
 from cynthus.planning import CannotPlan, FolderTree, Plan, PlanRequest, describe, plan
+from cynthus.planning.secret_files import SecretFound, secrets_in
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Preview:
     data: list[Data]
     scanned: Scanned
     plan: Plan
+    leaks: tuple[SecretFound, ...] = ()
 
     @property
     def project(self) -> str:
@@ -47,7 +51,7 @@ def preview(wish: Wish, here: Path) -> Preview:
         made = plan(tree, _request(wish, place, settings))
     except CannotPlan as refused:
         raise _cannot(refused) from refused
-    return Preview(wish, place, settings, data, scanned, made)
+    return Preview(wish, place, settings, data, scanned, made, secrets_in(tree))
 
 
 def rows(view: Preview, where: str, *, full: bool = False) -> Iterator[tuple[str, str]]:
@@ -69,10 +73,14 @@ def rows(view: Preview, where: str, *, full: bool = False) -> Iterator[tuple[str
 
 
 def warnings(view: Preview) -> Iterator[str]:
-    """What may surprise."""
+    """What may surprise: secrets that would be sent first."""
+    for found in view.leaks[:_SHOWN]:
+        yield str(found)
+    if len(view.leaks) > _SHOWN:
+        yield f"{len(view.leaks) - _SHOWN} more secrets in other files"
     yield from report.warnings(view.scanned.source)
-    for _, found in view.scanned.data:
-        yield from report.warnings(found)
+    for _, data in view.scanned.data:
+        yield from report.warnings(data)
 
 
 def as_json(view: Preview) -> dict[str, Any]:
@@ -80,6 +88,7 @@ def as_json(view: Preview) -> dict[str, Any]:
     return {
         "project": view.project,
         "plan": asdict(view.plan),
+        "secrets_found": [asdict(found) for found in view.leaks],
         "source": report.as_json(view.scanned.source),
         "data": [
             {"source": data.source, "mount": data.mount, **report.as_json(found)}
@@ -105,19 +114,23 @@ def _request(wish: Wish, place: Place, settings: ProjectSettings) -> PlanRequest
         env=wish.env,
         timeout=None if wish.timeout is None else max(1, round(wish.timeout)),
         attempts=None if wish.retries is None else wish.retries + 1,
+        gpu=wish.gpu,
+        runtime=wish.runtime,
     )
 
 
 def secrets_of(view: Preview) -> dict[str, str]:
-    """Values for every secret the task names: given, else from our environment. Raises Failure."""
+    """Values for every secret that is named: given, else from our environment. Raises Failure."""
     values = dict(view.wish.secrets)
-    for name in view.plan.secrets:
+    needs = dict.fromkeys(view.plan.secrets, "the task")
+    needs |= {index.secret: f"the index {index.name}" for index in view.plan.indexes if index.secret}
+    for name, who in needs.items():
         if name in values:
             continue
         if name not in os.environ:
             raise Failure(
                 code="secret_missing",
-                what=f"the task needs the secret {name}",
+                what=f"{who} needs the secret {name}",
                 why="it was given neither with --secret-file nor in the environment",
                 fix=f"cynthus run --secret-file {name}=PATH …",
                 exit_code=exits.USAGE,

@@ -90,7 +90,11 @@ def _upload(api: Api, packed: Packed, reporter: Reporter) -> Sent:
 
 def _body(view: Preview, packed: Packed, values: dict[str, str]) -> dict[str, Any]:
     wish, asked = view.wish, view.settings.asked(view.plan.task)
-    resources = {"cpu": wish.cpu or asked.cpu, "memory_bytes": wish.memory or asked.memory}
+    resources = {
+        "cpu": wish.cpu or asked.cpu,
+        "memory_bytes": wish.memory or asked.memory,
+        "gpu": view.plan.gpu,
+    }
     whole: dict[str, Any] = {
         "snapshot": packed.source.digest,
         "name": wish.name,
@@ -105,6 +109,7 @@ def _body(view: Preview, packed: Packed, values: dict[str, str]) -> dict[str, An
         "secrets": values,
         "labels": dict(wish.labels),
         "resources": {name: value for name, value in resources.items() if value is not None},
+        "runtime": wish.runtime,
         "timeout_s": view.plan.timeout,
         "retries": view.plan.retry.attempts - 1,
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class Wish:
     labels: Mapping[str, str] = field(default_factory=dict)
     cpu: float | None = None
     memory: int | None = None
+    gpu: str | None = None
+    runtime: Literal["process", "container"] | None = None
     timeout: float | None = None
     retries: int | None = None
     key: str | None = None
