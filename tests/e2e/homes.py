@@ -134,6 +134,7 @@ def five_processes(folder: Path, database_url: str, **environment: str) -> Itera
         "CYNTHUS_GATEWAY_PROVISIONER_URL": urls["provisioner"],
         "CYNTHUS_GATEWAY_DATASETS_URL": urls["datasets"],
         "CYNTHUS_GATEWAY_OWNER_TOKEN": token,
+        "CYNTHUS_BUILDER_IMAGES_FOLDER": str(folder / "images"),
         "CYNTHUS_PROVISIONER_URL": urls["provisioner"],
         "CYNTHUS_PROVISIONER_ORDERS_URL": urls["orchestrator"],
         "CYNTHUS_PROVISIONER_REGISTRY_URL": urls["builder"],

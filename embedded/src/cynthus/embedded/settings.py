@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from cynthus.builder.settings import BuilderSettings
 from cynthus.datasets.settings import DatasetsSettings
 from cynthus.embedded.home import Home
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.orchestrator.settings import OrchestratorSettings
+from cynthus.provisioner.adapters.this_host import ThisHost
+from cynthus.provisioner.domain.host import CONTAINER, PROCESS
 from cynthus.provisioner.settings import ProvisionerSettings
 from cynthus.runtime.settings import PlatformSettings
 
@@ -47,12 +50,14 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
     }
     return EmbeddedSettings(
         platform=PlatformSettings.model_validate(platform),
-        gateway=GatewaySettings.model_validate(
-            _with_environment("GATEWAY", owner_token=home.key("token"), orchestrator_url=url + ORCHESTRATOR)
+        gateway=GatewaySettings(
+            **_unless_set("GATEWAY", owner_token=home.key("token"), orchestrator_url=url + ORCHESTRATOR)
         ),
-        builder=BuilderSettings(),
-        provisioner=ProvisionerSettings.model_validate(
-            _with_environment(
+        builder=BuilderSettings(
+            **_unless_set("BUILDER", images_folder=home.images, machine_runtimes=_runtimes())
+        ),
+        provisioner=ProvisionerSettings(
+            **_unless_set(
                 "PROVISIONER",
                 machines_home=home.machines,
                 url=url + PROVISIONER,
@@ -60,8 +65,8 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
                 registry_url=url,
             )
         ),
-        orchestrator=OrchestratorSettings.model_validate(
-            _with_environment(
+        orchestrator=OrchestratorSettings(
+            **_unless_set(
                 "ORCHESTRATOR",
                 public_url=url + ORCHESTRATOR,
                 blobs_url=f"{url}/v1",
@@ -73,9 +78,13 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
     )
 
 
-def _with_environment(service: str, **chosen: object) -> dict[str, object]:
-    prefix = f"CYNTHUS_{service}_"
-    given = {
-        name[len(prefix) :].lower(): value for name, value in os.environ.items() if name.startswith(prefix)
+def _unless_set(service: str, **chosen: Any) -> dict[str, Any]:
+    """What the environment does not say."""
+    return {
+        name: value for name, value in chosen.items() if f"CYNTHUS_{service}_{name.upper()}" not in os.environ
     }
-    return {**chosen, **given}
+
+
+def _runtimes() -> tuple[str, ...]:
+    """What runs here: machines are processes of this host."""
+    return tuple(sorted(ThisHost().runtimes() & {PROCESS, CONTAINER}))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cynthus.containers.discovery import sockets
 from cynthus.provisioner.domain.host import CONTAINER, PROCESS, Gpu, Host
 
 BUBBLEWRAP = "bubblewrap"
@@ -22,21 +23,11 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where to look."""
+    """Where to look; `sockets` are those that container engines may listen on."""
 
     environment: Mapping[str, str]
     nvidia: Path = Path("/proc/driver/nvidia/version")
-    sockets: tuple[Path, ...] = (Path("/var/run/docker.sock"), Path("/run/podman/podman.sock"))
-
-    def engines(self) -> Iterator[Path]:
-        """Sockets that a container engine may listen on: those of this user first."""
-        for name in ("DOCKER_HOST", "CONTAINER_HOST"):
-            scheme, _, path = self.environment.get(name, "").partition("unix://")
-            if path and not scheme:
-                yield Path(path)
-        if folder := self.environment.get("XDG_RUNTIME_DIR"):
-            yield from (Path(folder) / name for name in ("docker.sock", "podman/podman.sock"))
-        yield from self.sockets
+    sockets: Callable[[Mapping[str, str]], Iterator[str]] = sockets
 
 
 class ThisHost:
@@ -60,17 +51,20 @@ class ThisHost:
         return Host(
             cpu=float(os.cpu_count() or 1),
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            runtimes=frozenset(self._runtimes()),
+            runtimes=self.runtimes(),
             gpus=gpus,
             driver=driver,
         )
 
-    def _runtimes(self) -> Iterator[str]:
-        yield PROCESS
-        if shutil.which("bwrap", path=self._places.environment.get("PATH")):
-            yield BUBBLEWRAP
-        if any(_listens(path) for path in self._places.engines()):
-            yield CONTAINER
+    def runtimes(self) -> frozenset[str]:
+        """How programs can be run here."""
+        environment = self._places.environment
+        found = {PROCESS}
+        if shutil.which("bwrap", path=environment.get("PATH")) is not None:
+            found.add(BUBBLEWRAP)
+        if any(_listens(path) for path in self._places.sockets(environment)):
+            found.add(CONTAINER)
+        return frozenset(found)
 
     def _gpus(self) -> tuple[tuple[Gpu, ...], str | None]:
         """What was found once stays; a driver that is loaded later is seen."""
@@ -84,11 +78,11 @@ class ThisHost:
         return self._nvidia
 
 
-def _listens(path: Path) -> bool:
+def _listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_CONNECT_S)
         try:
-            connection.connect(str(path))
+            connection.connect(path)
         except OSError:
             return False
     return True
