@@ -4,10 +4,13 @@ import gzip
 import io
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from cynthus.environments.bytecode import compile_in_background, compiled_bytes
 from cynthus.environments.composition import compose
 from cynthus.environments.interpreters import NoInterpreter, interpreter_of
 from cynthus.environments.unpack import unpack
@@ -107,3 +110,45 @@ def test_the_interpreter_is_this_ones_or_none() -> None:
     for python in ("3.99", "/usr/bin/python3", "3.11; rm -rf"):
         with pytest.raises(NoInterpreter, match="Python"):
             interpreter_of(python)
+
+
+def test_byte_code_is_compiled_beside_the_files_and_not_into_the_layers(tmp_path: Path) -> None:
+    files = {**site("alpha", "x = 1", MINOR), **site("broken", "def (:", MINOR), **site("null", "\0", MINOR)}
+    source = unpacked(tmp_path, "1", files=files)
+    environment = composed(tmp_path, [source])
+    before = tree(Path(source))
+
+    compilation = compile_in_background(str(environment), interpreter_of(MINOR))
+
+    assert compilation is not None
+    assert compilation.wait(30)
+    assert compile_in_background(str(environment), interpreter_of(MINOR)) is None
+    cached = [path for path in environment.rglob("*.pyc") if "site-packages" in path.parts]
+    assert [path.parent.parent.name for path in cached] == ["alpha"]
+    assert compiled_bytes(str(environment)) == cached[0].stat().st_size
+    assert tree(Path(source)) == before
+    assert said(environment, "-v", "-c", "import alpha; print(alpha.x)") == "1"
+
+
+def test_compiling_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    many = {f"lib/python{MINOR}/site-packages/m{n}.py": f"x = {list(range(3000))}" for n in range(300)}
+    environment = composed(tmp_path, [unpacked(tmp_path, "1", files=many)])
+    script = (
+        "import sys\nfrom cynthus.environments.bytecode import compile_in_background\n"
+        "print(compile_in_background(sys.argv[1], sys.argv[2])._process.pid, flush=True)\n"
+    )
+    asked = [sys.executable, "-c", script, str(environment), interpreter_of(MINOR)]
+    pid = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(20)
+    assert compiled_bytes(str(environment)) == 0
+
+
+def test_compiling_can_be_stopped(tmp_path: Path) -> None:
+    environment = composed(tmp_path, [unpacked(tmp_path, "1", files=site("alpha", "x = 1", MINOR))])
+    compilation = compile_in_background(str(environment), interpreter_of(MINOR))
+
+    assert compilation is not None
+    compilation.stop()
+    assert compilation.over

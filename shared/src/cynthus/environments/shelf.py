@@ -32,7 +32,7 @@ class Shelf:
         os.makedirs(f"{folder}/locks", mode=0o700, exist_ok=True)
 
     def open(self, name: str, make: Callable[[str], int], check: Callable[[], None]) -> str:
-        """The folder `name`. `make` fills an empty one and says its bytes; `check` may raise, while waiting too.
+        """The folder `name`. `make` fills an empty one and says its bytes; `check` may raise, even in a wait.
 
         Whoever is killed while making leaves nothing that is taken for finished.
         """
