@@ -2,36 +2,58 @@
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 STORED_BLOCK = 65_535
 STORED_END = b"\x01\x00\x00\xff\xff"
 
-_RUNS = re.compile(rb"(\0{8,})")
+_RUNS = re.compile(rb"(\0{4,}|0{4,})")
 _LONGEST_MATCH, _SHORTEST_MATCH = 258, 3
+_FURTHEST = 32_768
+_WORTH = 5
 
 
-def compact(data: bytes) -> bytes:
-    """One whole stream: runs of zeros squeezed, the rest as it is. For tar headers and small ASCII texts."""
-    if not data.isascii():
-        return b"".join(stored([data]))
+def compact(records: Sequence[bytes]) -> bytes:
+    """One whole stream of ASCII records: what begins like the one before, and runs of zeros, is squeezed.
+
+    Made for tar headers and the lines of a RECORD, which it encodes at the speed of big integers.
+    """
     out = bytearray()
     bits, held = 0b011, 3  # the last block, with fixed codes
-    for number, piece in enumerate(_RUNS.split(data)):
-        if number % 2:
-            code, length = _zeros(len(piece))
-        else:
-            code, length = int.from_bytes(piece.translate(_LITERALS), "little"), 8 * len(piece)
-        bits |= code << held
-        held += length
-        whole = held // 8
-        out += (bits & ((1 << (8 * whole)) - 1)).to_bytes(whole, "little")
-        bits >>= 8 * whole
-        held -= 8 * whole
+    before = b""
+    for record in records:
+        for code, length in _encoded(record, before):
+            bits |= code << held
+            held += length
+            whole = held >> 3
+            out += (bits & ((1 << (whole << 3)) - 1)).to_bytes(whole, "little")
+            bits >>= whole << 3
+            held &= 7
+        before = record
     held += 7  # the end-of-block code is seven zeros
     out += bits.to_bytes((held + 7) // 8, "little")
     return bytes(out)
+
+
+def _encoded(record: bytes, before: bytes) -> Iterator[tuple[int, int]]:
+    """Bits, lowest first, and how many."""
+    same = _same(record, before) if 0 < len(before) <= _FURTHEST else 0
+    if same >= _WORTH:
+        yield _copies(same, len(before))
+        record = record[same:]
+    for number, piece in enumerate(_RUNS.split(record)):
+        if number % 2:
+            yield _run(piece[0], len(piece))
+        elif piece:
+            yield int.from_bytes(piece.translate(_LITERALS), "little"), 8 * len(piece)
+
+
+def _same(one: bytes, other: bytes) -> int:
+    """How many bytes they begin with in common."""
+    length = min(len(one), len(other))
+    unlike = int.from_bytes(one[:length], "little") ^ int.from_bytes(other[:length], "little")
+    return ((unlike & -unlike).bit_length() - 1) // 8 if unlike else length
 
 
 def stored(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -65,38 +87,51 @@ def _reversed(code: int, length: int) -> int:
 
 
 @lru_cache(4096)
-def _zeros(count: int) -> tuple[int, int]:
-    """The bits, and how many, of a run of zeros: one, and copies of it."""
-    bits, held = _reversed(0x30, 8), 8
-    left = count - 1
-    while left:
-        take = min(left, _LONGEST_MATCH)
-        if 0 < left - take < _SHORTEST_MATCH:
-            take = left - _SHORTEST_MATCH
-        code, length = _match(take)
-        bits |= code << held
-        held += length
-        left -= take
+def _run(byte: int, count: int) -> tuple[int, int]:
+    """Of one byte: it, and copies of it."""
+    copies, length = _copies(count - 1, 1)
+    return _LITERALS[byte] | copies << 8, 8 + length
+
+
+@lru_cache(4096)
+def _copies(count: int, distance: int) -> tuple[int, int]:
+    """Of `count` bytes from `distance` back."""
+    bits, held = 0, 0
+    while count:
+        take = min(count, _LONGEST_MATCH)
+        if 0 < count - take < _SHORTEST_MATCH:
+            take = count - _SHORTEST_MATCH
+        for code, length in (_length(take), _distance(distance)):
+            bits |= code << held
+            held += length
+        count -= take
     return bits, held
 
 
-@lru_cache(512)
-def _match(length: int) -> tuple[int, int]:
-    """A copy of the last byte, 3 to 258 times: length code, extra bits, five zeros for distance 1."""
+def _length(length: int) -> tuple[int, int]:
+    """RFC 1951, 3.2.5 and 3.2.6: the code of a length from 3 to 258, and its extra bits."""
     if length == _LONGEST_MATCH:
         symbol, extra, extra_bits = 285, 0, 0
-    elif length < 11:  # noqa: PLR2004 (RFC 1951, 3.2.5)
-        symbol, extra, extra_bits = 254 + length, 0, 0
     else:
-        above = length - _SHORTEST_MATCH
-        extra_bits = above.bit_length() - 3
-        symbol = 257 + 4 * extra_bits + (above >> extra_bits)
-        extra = above & ((1 << extra_bits) - 1)
+        step, extra, extra_bits = _stepped(length - _SHORTEST_MATCH, 2)
+        symbol = 257 + step
     if symbol < 280:  # noqa: PLR2004 (RFC 1951, 3.2.6)
         code, width = _reversed(symbol - 256, 7), 7
     else:
         code, width = _reversed(0xC0 + symbol - 280, 8), 8
-    return code | extra << width, width + extra_bits + 5
+    return code | extra << width, width + extra_bits
+
+
+def _distance(distance: int) -> tuple[int, int]:
+    """The code of a distance from 1 to 32768, and its extra bits."""
+    step, extra, extra_bits = _stepped(distance - 1, 1)
+    return _reversed(step, 5) | extra << 5, 5 + extra_bits
+
+
+def _stepped(value: int, fine: int) -> tuple[int, int, int]:
+    """The step a value is in, its place in the step, and the bits of that; 2**fine steps per power of two."""
+    bits = max(0, value.bit_length() - fine - 1)
+    return (bits << fine) + (value >> bits), value & ((1 << bits) - 1), bits
 
 
 _LITERALS = bytes(_reversed(0x30 + byte, 8) if byte < 144 else 0 for byte in range(256))  # noqa: PLR2004

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cynthus.builder.packing import tar
-from cynthus.builder.packing.deflate import compact
+from cynthus.builder.packing.deflate import compact, stored
+from cynthus.builder.packing.hashing import Hashing
 from cynthus.builder.packing.layer import Kind, PackedLayer
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -24,17 +25,21 @@ class LayerWriter:
     Small things wait, so that a header shares its member with the padding of the file before.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, hashing: Hashing) -> None:
+        self.hashing = hashing
         self._file = file
         self._packed = sha256()
-        self._plain = sha256()
-        self._pending = bytearray()
+        self._plain = hashing.new()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Tar bytes of ours: headers, padding, small files."""
-        self._pending += data
-        if len(self._pending) > _MOST_PENDING:
-            self._flush()
+        """Tar bytes of ours: a header, padding, a line of text; like ones one by one pack best."""
+        if data:
+            self._pending.append(data)
+            self._pending_bytes += len(data)
+            if self._pending_bytes > _MOST_PENDING:
+                self._flush()
 
     def begin_stream(self) -> None:
         """A member of its own; then stream() and plain(), then end_stream()."""
@@ -58,21 +63,23 @@ class LayerWriter:
         self.write(tar.END)
         self._flush()
         self._file.flush()
+        self._plain.close()
         return PackedLayer(
             path=path,
             digest=f"sha256:{self._packed.hexdigest()}",
             size=self._file.tell(),
-            diff_id=f"sha256:{self._plain.hexdigest()}",
+            diff_id=f"sha256:{self._plain.digest().hex()}",
             kind=kind,
             package=package,
         )
 
     def _flush(self) -> None:
         if self._pending:
-            data = bytes(self._pending)
-            self._pending.clear()
+            data = b"".join(self._pending)
+            packed = compact(self._pending) if data.isascii() else b"".join(stored([data]))
+            self._pending, self._pending_bytes = [], 0
             self._plain.update(data)
-            self._out(_HEADER + compact(data) + struct.pack("<II", zlib.crc32(data), len(data)))
+            self._out(_HEADER + packed + struct.pack("<II", zlib.crc32(data), len(data)))
 
     def _out(self, data: bytes) -> None:
         self._packed.update(data)
@@ -85,8 +92,8 @@ def written(target: Path) -> Iterator[LayerWriter]:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        with os.fdopen(descriptor, "wb", buffering=1024 * 1024) as file:
-            yield LayerWriter(file)
+        with os.fdopen(descriptor, "wb", buffering=1024 * 1024) as file, Hashing() as hashing:
+            yield LayerWriter(file, hashing)
         beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)

@@ -5,11 +5,11 @@ import io
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from hashlib import sha256 as hash_of
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from cynthus.builder.packing import tar
+from cynthus.builder.packing.hashing import Digest
 from cynthus.builder.packing.layer import PackedLayer, WheelRefused
 from cynthus.builder.packing.members import LayerWriter, written
 from cynthus.builder.packing.places import VENV, folders_of
@@ -76,7 +76,7 @@ def _install(wheels: Sequence[Wheel], layer: LayerWriter) -> None:
     for clash in sorted(folders & paths):
         owner = winners[clash][1] if clash in winners else records[clash]
         raise WheelRefused(owner.path.name, f"{clash!r} is a folder of another wheel")
-    hashes: dict[str, tuple[bytes, int]] = {}
+    hashes: dict[str, tuple[Digest, int]] = {}
     with _Sources() as sources:
         for path in sorted({*winners, *folders}, key=str.encode):
             if path in folders:
@@ -87,21 +87,31 @@ def _install(wheels: Sequence[Wheel], layer: LayerWriter) -> None:
         _write(layer, path, _record(wheel, hashes), 0o644)
 
 
-def _add(sources: "_Sources", file: Placed, wheel: Wheel, layer: LayerWriter) -> tuple[bytes, int]:
+def _add(sources: "_Sources", file: Placed, wheel: Wheel, layer: LayerWriter) -> tuple[Digest, int]:
     if isinstance(file.content, bytes):
         _write(layer, file.path, file.content, file.mode)
-        return hash_of(file.content).digest(), len(file.content)
+        digest = layer.hashing.new()
+        digest.update(file.content)
+        digest.close()
+        return digest, len(file.content)
     archive = sources.open(wheel)
     return splice(archive, file.content, file.path, file.mode, layer), file.content.size
 
 
 def _write(layer: LayerWriter, path: str, data: bytes, mode: int) -> None:
-    layer.write(tar.file(path, len(data), mode) + data + tar.padding(len(data)))
+    layer.write(tar.file(path, len(data), mode))
+    for line in data.splitlines(keepends=True):
+        layer.write(line)
+    layer.write(tar.padding(len(data)))
 
 
-def _record(wheel: Wheel, hashes: Mapping[str, tuple[bytes, int]]) -> bytes:
+def _record(wheel: Wheel, hashes: Mapping[str, tuple[Digest, int]]) -> bytes:
     lines: Iterable[tuple[str, str, str | int]] = (
-        (_relative(file.path, wheel.site), f"sha256={_base64(hashes[file.path][0])}", hashes[file.path][1])
+        (
+            _relative(file.path, wheel.site),
+            f"sha256={_base64(hashes[file.path][0].digest())}",
+            hashes[file.path][1],
+        )
         for file in wheel.files
     )
     text = io.StringIO()

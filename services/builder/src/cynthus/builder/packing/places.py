@@ -1,5 +1,7 @@
 """Where a wheel's files belong in the image: one virtual environment in /opt/venv."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 VENV = "opt/venv"
@@ -7,6 +9,8 @@ PYTHON = f"/{VENV}/bin/python"
 
 _SCHEMES = ("purelib", "platlib", "scripts", "headers", "data")
 _LONGEST_NAME, _LONGEST_PATH = 255, 3000
+_MISREAD = re.compile(r"[\\\x00-\x1f\x7f]")
+_FORBIDDEN = {"", ".", ".."}
 
 
 class NoPlace(Exception):
@@ -62,16 +66,16 @@ class Places:
 def parts_of(name: str) -> list[str]:
     """The parts of a relative path. Raises NoPlace for one that could leave its folder or be misread."""
     parts = name.split("/")
-    if "\\" in name or any(ord(character) < 32 or ord(character) == 127 for character in name):  # noqa: PLR2004
+    if _MISREAD.search(name):
         raise NoPlace(f"{name!r} has a backslash or a control character")
-    if not all(part and part not in {".", ".."} for part in parts):
+    if not _FORBIDDEN.isdisjoint(parts):
         raise NoPlace(f"{name!r} is absolute or leaves its folder")
-    if len(name.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in parts):
+    if len(name.encode()) > _LONGEST_PATH or len(max(parts, key=len).encode()) > _LONGEST_NAME:
         raise NoPlace(f"{name[:80]!r}... is too long for a file system")
     return parts
 
 
-def folders_of(paths: "set[str] | dict[str, object]") -> set[str]:
+def folders_of(paths: Iterable[str]) -> set[str]:
     """All folders above these paths."""
     found: set[str] = set()
     for path in paths:

@@ -2,34 +2,34 @@
 
 import zlib
 from collections.abc import Iterator
-from hashlib import sha256
-from typing import Protocol
 
 from cynthus.builder.packing import tar
 from cynthus.builder.packing.deflate import stored
+from cynthus.builder.packing.hashing import Digest
 from cynthus.builder.packing.members import LayerWriter
 from cynthus.builder.packing.zips import CHUNK, STORED, Member, Zip
 
 
-def splice(archive: Zip, member: Member, path: str, mode: int, layer: LayerWriter) -> bytes:
+def splice(archive: Zip, member: Member, path: str, mode: int, layer: LayerWriter) -> Digest:
     """Adds the file at `path`; its SHA-256. Raises WheelRefused."""
     layer.write(tar.file(path, member.size, mode))
-    hasher = sha256()
+    digest = layer.hashing.new()
     if member.size == 0:
         for _ in content(archive, member):
             pass
-        return hasher.digest()
+        return digest
     layer.begin_stream()
     if member.method == STORED:
-        for block in stored(_hashed(content(archive, member), layer, hasher)):
+        for block in stored(_hashed(content(archive, member), layer, digest)):
             layer.stream(block)
     else:
         for chunk in content(archive, member, layer):
             layer.plain(chunk)
-            hasher.update(chunk)
+            digest.update(chunk)
     layer.end_stream(member.crc, member.size)
     layer.write(tar.padding(member.size))
-    return hasher.digest()
+    digest.close()
+    return digest
 
 
 def content(archive: Zip, member: Member, layer: LayerWriter | None = None) -> Iterator[bytes]:
@@ -70,12 +70,8 @@ def _plain(archive: Zip, member: Member, layer: LayerWriter | None) -> Iterator[
         raise archive.refused(f"{member.name!r} is damaged: its stream does not end where it says")
 
 
-def _hashed(chunks: Iterator[bytes], layer: LayerWriter, hasher: "_Hasher") -> Iterator[bytes]:
+def _hashed(chunks: Iterator[bytes], layer: LayerWriter, digest: Digest) -> Iterator[bytes]:
     for chunk in chunks:
         layer.plain(chunk)
-        hasher.update(chunk)
+        digest.update(chunk)
         yield chunk
-
-
-class _Hasher(Protocol):
-    def update(self, data: bytes, /) -> None: ...

@@ -88,8 +88,8 @@ def _header(
     fields = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%b" % (
         name[1].ljust(_NAME, b"\0"), mode, *owner, size, 0, kind, target.ljust(_NAME, b"\0"),
     )  # fmt: skip
-    # magic, version, no names of users and groups, device numbers 0
-    block = (fields + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0" + name[0]).ljust(BLOCK, b"\0")
+    # magic, version, no names of users and groups, no device numbers
+    block = (fields + b"ustar\x0000" + bytes(80) + name[0]).ljust(BLOCK, b"\0")
     return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
 
 
