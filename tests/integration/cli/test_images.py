@@ -94,7 +94,7 @@ def test_an_image_without_a_base_says_what_it_is_good_for(cynthus, gateway):
 def test_an_unknown_image_is_told_with_the_command_that_lists_them(cynthus, images, name):
     refused = cynthus("image", "show", name)
     assert refused.returncode == 5
-    assert "error[image_not_found]" in refused.stderr
+    assert "error[image_missing]" in refused.stderr
     assert "cynthus image ls" in refused.stderr
 
 
@@ -190,7 +190,11 @@ def project(cynthus):
 
 
 def test_the_plan_tells_runtime_base_packages_index_and_gpu(project, gateway):
-    gateway.machine = {"runtimes": ["process", "bubblewrap", "docker"], "gpus": ["L4"]}
+    gateway.machine = {
+        "runtimes": ["process", "bubblewrap", "docker"],
+        "gpus": [{"name": "NVIDIA L4", "memory_bytes": 24 * 10**9}],
+        "driver": "580.65.06",
+    }
     shown = project("plan").stderr
     for row in (
         "runtime container: libgl1 needs one",
@@ -198,10 +202,17 @@ def test_the_plan_tells_runtime_base_packages_index_and_gpu(project, gateway):
         "base python:3.12-slim",
         "index corp https://pypi.corp.example/simple (secret PYPI)",
         "gpu L4:1",
-        "in a container   (offers process, bubblewrap, docker; L4)",
+        "in a container   (offers process, bubblewrap, docker; NVIDIA L4 24.0 GB, driver 580.65.06)",
     ):
         assert row in shown
     assert "not acted on yet" not in shown
+    assert "warning" not in shown
+    assert (
+        "warning: the GPU T4 is asked for, and the machine has NVIDIA L4"
+        in project("plan", "--gpu", "T4").stderr
+    )
+    assert "warning: the GPU 40GB+" in project("plan", "--gpu", "40GB+").stderr
+    assert "warning" not in project("plan", "--gpu", "24GB+").stderr
     plan = json.loads(project("plan", "-o", "json").stdout)["plan"]
     assert (plan["runtime"], plan["gpu"], plan["apt"]) == ("container", "L4:1", ["libgl1"])
 

@@ -98,7 +98,7 @@ def _find(api: Api, which: str) -> dict[str, Any]:
     digest = (run.get("image") or {}).get("digest")
     if digest is None:
         raise Failure(
-            code="image_not_found",
+            code="image_missing",
             what=f"{run['name']} has no image" + (" yet" if not run.get("ended_at") else ""),
             fix=f"cynthus show {run['name']}   (says how its build went)",
             exit_code=exits.NOT_FOUND,
@@ -116,7 +116,7 @@ def _known(failure: Failure, which: str) -> Failure:
     if failure.exit_code != exits.NOT_FOUND:
         return failure
     return Failure(
-        code="image_not_found",
+        code="image_missing",
         what=f"no image and no run is called {which}",
         fix="cynthus image ls   (lists images; cynthus ps lists runs)",
         exit_code=exits.NOT_FOUND,

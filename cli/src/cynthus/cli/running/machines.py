@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cynthus.cli import exits
+from cynthus.cli import exits, units
 from cynthus.cli.failure import Failure
 from cynthus.cli.session import Session
 from cynthus.planning import Plan
@@ -15,10 +15,11 @@ _TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`runtimes` are process, bubblewrap, docker, podman; `gpus` are models."""
+    """`runtimes` such as process or docker; `gpus` by model with their bytes; `driver` is NVIDIA's."""
 
     runtimes: tuple[str, ...]
-    gpus: tuple[str, ...]
+    gpus: tuple[tuple[str, int], ...] = ()
+    driver: str | None = None
 
     @property
     def has_engine(self) -> bool:
@@ -31,7 +32,8 @@ def of(status: Mapping[str, Any]) -> Machine | None:
     machine = status.get("machine")
     if not isinstance(machine, Mapping) or not machine.get("runtimes"):
         return None
-    return Machine(tuple(map(str, machine["runtimes"])), tuple(map(str, machine.get("gpus") or ())))
+    gpus = tuple((str(one["name"]), int(one["memory_bytes"])) for one in machine.get("gpus") or ())
+    return Machine(tuple(map(str, machine["runtimes"])), gpus, machine.get("driver"))
 
 
 def look(session: Session) -> Machine | None:
@@ -48,8 +50,8 @@ def place(where: str, plan: Plan, machine: Machine | None) -> str:
     said = f"{where}, {how}" if plan.runtime == "container" or where == "this machine" else where
     if machine is None:
         return said
-    gpus = ", ".join(machine.gpus) or "no GPU"
-    return f"{said}   (offers {', '.join(machine.runtimes)}; {gpus})"
+    driver = f", driver {machine.driver}" if machine.driver else ""
+    return f"{said}   (offers {', '.join(machine.runtimes)}; {_gpus(machine)}{driver})"
 
 
 def warnings(plan: Plan, machine: Machine | None) -> Iterator[str]:
@@ -59,8 +61,21 @@ def warnings(plan: Plan, machine: Machine | None) -> Iterator[str]:
     if plan.runtime == "container" and not machine.has_engine:
         failure = _no_engine(plan)
         yield f"{failure.what}; {failure.fix}"
-    if plan.gpu and not machine.gpus:
-        yield f"{plan.gpu} is asked for, and the machine has no GPU"
+    if plan.gpu and not _has(machine, plan.gpu):
+        yield f"the GPU {plan.gpu} is asked for, and the machine has {_gpus(machine)}"
+
+
+def _gpus(machine: Machine) -> str:
+    return ", ".join(f"{name} {units.size(memory)}" for name, memory in machine.gpus) or "no GPU"
+
+
+def _has(machine: Machine, asked: str) -> bool:
+    from cynthus.spec import gpu
+
+    wanted = gpu(asked)
+    if wanted.memory is not None:
+        return any(memory in wanted.memory for _, memory in machine.gpus)
+    return any(str(wanted.name).lower() in name.lower() for name, _ in machine.gpus)
 
 
 def check(plan: Plan, machine: Machine | None) -> None:
