@@ -179,7 +179,7 @@ print(json.dumps({
     'kernel': [tried('/proc/' + name, 'a') for name in KERNEL],
     'cgroup': tried('/sys/fs/cgroup/cynthus', 'w'),
     'disk': any(map(os.path.exists, ('/dev/vda', '/dev/sda'))),
-    'status': dict(line.split(':\\t')[:2] for line in open('/proc/self/status') if ':\\t' in line),
+    'status': dict(line.rstrip('\\n').split(':\\t') for line in open('/proc/self/status') if ':\\t' in line),
     'engine': any(map(os.path.exists, ('/var/run/docker.sock', '/run/docker.sock'))),
     'network': connected(('127.0.0.1', PORT)),
     'resolver': os.path.exists('/etc/resolv.conf'),

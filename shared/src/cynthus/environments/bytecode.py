@@ -22,17 +22,27 @@ class Compilation:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """True when it is over. Raises subprocess.TimeoutExpired."""
-        return self._process.wait(timeout_s) == 0
+        code = self._process.wait(timeout_s)
+        self._close()
+        return code == 0
 
     def stop(self) -> None:
         """End it; what is compiled stays."""
         self._process.kill()
         self._process.wait()
+        self._close()
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self._process.poll() is not None
+        if self._process.poll() is None:
+            return False
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 def compile_in_background(environment: str, interpreter: str, held: Sequence[int] = ()) -> Compilation | None:
