@@ -82,12 +82,18 @@ FILES = st.dictionaries(
             "requirements.txt",
             "pyproject.toml",
             "uv.lock",
+            "environment.yml",
+            "Dockerfile",
             ".python-version",
             "n.ipynb",
         ]
     ),
     st.one_of(
-        PYTHONISH, st.text(max_size=80), st.sampled_from(["numpy\n", "3.12", "-r a.txt", "[project]\n", "{}"])
+        PYTHONISH,
+        st.text(max_size=80),
+        st.sampled_from(
+            ["numpy\n", "3.12", "-r a.txt", "[project]\n", "{}", "dependencies:\n- pip:\n  - rich\n"]
+        ),
     ),
     max_size=5,
 )

@@ -231,7 +231,7 @@ def test_files_chosen_in_the_spec_win():
 
 
 def test_what_is_not_read_yet_is_said():
-    assert planned({"environment.yml": "x"}).warnings == ("environment.yml is not read by this version",)
+    assert planned({"Pipfile": "x"}).warnings == ("Pipfile is not read by this version",)
 
 
 @pytest.mark.parametrize(
@@ -276,3 +276,48 @@ def test_what_is_no_python_notebook_is_refused(content):
     with pytest.raises(CannotPlan) as caught:
         plan(MemoryTree({"a.ipynb": content}), PlanRequest())
     assert caught.value.code == "bad_notebook"
+
+
+CONDA = """\
+name: weather
+channels:
+  - conda-forge
+dependencies:
+  - python=3.12
+  - conda-forge::numpy=2.1  # fast
+  - "scipy>=1"
+  - pip
+  # with pip
+  - pip:
+      - rich>=13
+      - "tqdm"
+      - --pre
+  - cudatoolkit
+variables:
+  - A
+prefix: /home/me/x
+"""
+
+
+def test_the_pip_part_of_an_environment_file_is_used_and_the_rest_is_named():
+    made = planned({"environment.yml": CONDA, "main.py": "import numpy, rich"})
+    assert [(one.text, one.source) for one in made.requirements] == [
+        ("rich>=13", "environment.yml:11"),
+        ("tqdm", "environment.yml:12"),
+        ("numpy", "main.py:1"),
+    ]
+    assert made.requirements_files == ("environment.yml",)
+    option, packages = made.warnings
+    assert option == "environment.yml:13: the option --pre is not acted on"
+    assert "(numpy, scipy, cudatoolkit)" in packages
+
+
+def test_an_environment_file_without_pip_leaves_it_to_the_imports():
+    made = planned({"environment.yaml": "dependencies:\n- numpy\n", "main.py": "import yaml"})
+    assert (made.requirements_source, lines(made)) == ("imports", ["pyyaml"])
+    assert refused({"environment.yml": "dependencies:\n- pip:\n  - numpy=1\n"}).where == "environment.yml:3"
+
+
+def test_a_requirements_file_wins_over_an_environment_file():
+    made = planned({"environment.yml": CONDA, "requirements.txt": "rich"})
+    assert (lines(made), made.warnings) == (["rich"], ())

@@ -112,7 +112,7 @@ class _Reader:
             self.read(target, where, constraint=constraint or name in {"-c", "--constraint"})
         elif name in INDEX_OPTIONS or name.startswith(("-i", "-f")):
             self._result.warnings.append(
-                f"{where}: {name} is kept out; packages come from the platform's own index"
+                f"{where}: {name} is kept out; an index stands under [[image.index]] in cynthus.toml"
             )
         else:
             self._result.warnings.append(f"{where}: the option {name} is not acted on")

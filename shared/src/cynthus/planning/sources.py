@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from cynthus.planning.conda import read_environment
 from cynthus.planning.document import Requirement, RequirementsSource
 from cynthus.planning.problem import CannotPlan
 from cynthus.planning.pyproject import Pyproject, locked_names, read_pyproject
-from cynthus.planning.requirements_file import LocalProject, read_requirements
+from cynthus.planning.requirement_line import BadRequirement, read_line
+from cynthus.planning.requirements_file import LocalProject, bad_requirements, declared, read_requirements
 from cynthus.planning.script_header import ScriptHeader
 from cynthus.planning.tree import SourceTree
 
-NOT_READ = ("environment.yml", "environment.yaml", "Pipfile", "setup.py", "setup.cfg")
+CONDA = ("environment.yml", "environment.yaml")
+NOT_READ = ("Pipfile", "setup.py", "setup.cfg")
+SHOWN = 6
 
 
 @dataclass(slots=True)
@@ -51,6 +55,9 @@ def stated(
     elif "requirements.txt" in paths:
         _from_file(tree, "requirements.txt", "the folder", result)
     else:
+        for name in CONDA:
+            if name in paths:
+                _from_conda(tree, name, result)
         result.warnings.extend(f"{name} is not read by this version" for name in NOT_READ if name in paths)
     if header is not None:
         result.warnings.extend(header.warnings)
@@ -98,6 +105,28 @@ def _from_file(tree: SourceTree, path: str, asked_by: str, result: Stated) -> No
     result.warnings.extend(read.warnings)
     for project in read.projects:
         _local_project(tree, project, result)
+
+
+def _from_conda(tree: SourceTree, path: str, result: Stated) -> None:
+    found = read_environment(tree.read(path).decode("utf-8", "replace"))
+    for number, text in found.pip:
+        where = f"{path}:{number}"
+        if text.startswith("-"):
+            result.warnings.append(f"{where}: the option {text.split()[0]} is not acted on")
+            continue
+        try:
+            result.requirements.append(declared(read_line(text), where))
+        except BadRequirement as error:
+            raise bad_requirements(where, text, error.why, error.fix) from error
+    if found.pip:
+        result.source = "requirements.txt"
+        result.files.append(path)
+    if found.packages:
+        names = ", ".join(found.packages[:SHOWN]) + (" …" if len(found.packages) > SHOWN else "")
+        result.warnings.append(
+            f"{path}: conda's own packages ({names}) are not installed; what is imported comes from PyPI, "
+            "and system packages stand under [image] apt"
+        )
 
 
 def _local_project(tree: SourceTree, project: LocalProject, result: Stated) -> None:
