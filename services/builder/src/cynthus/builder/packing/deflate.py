@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 STORED_BLOCK = 65_535
 STORED_END = b"\x01\x00\x00\xff\xff"
@@ -12,6 +13,8 @@ _RUNS = re.compile(rb"(\0{4,}|0{4,})")
 _LONGEST_MATCH, _SHORTEST_MATCH = 258, 3
 _FURTHEST = 32_768
 _WORTH = 5
+_FIELDS = (100, 124, 136, 156, 512)
+"""Of a tar header, after the name: mode and owner, size, time and sum, the rest; alike in many."""
 
 
 def compact(records: Sequence[bytes]) -> bytes:
@@ -26,11 +29,11 @@ def compact(records: Sequence[bytes]) -> bytes:
         for code, length in _encoded(record, before):
             bits |= code << held
             held += length
-            whole = held >> 3
-            out += (bits & ((1 << (whole << 3)) - 1)).to_bytes(whole, "little")
-            bits >>= whole << 3
-            held &= 7
         before = record
+        whole = bits.to_bytes((held + 7) >> 3, "little")
+        held &= 7
+        out += whole[:-1] if held else whole
+        bits = whole[-1] if held else 0
     held += 7  # the end-of-block code is seven zeros
     out += bits.to_bytes((held + 7) // 8, "little")
     return bytes(out)
@@ -41,12 +44,32 @@ def _encoded(record: bytes, before: bytes) -> Iterator[tuple[int, int]]:
     same = _same(record, before) if 0 < len(before) <= _FURTHEST else 0
     if same >= _WORTH:
         yield _copies(same, len(before))
-        record = record[same:]
-    for number, piece in enumerate(_RUNS.split(record)):
-        if number % 2:
-            yield _run(piece[0], len(piece))
-        elif piece:
-            yield int.from_bytes(piece.translate(_LITERALS), "little"), 8 * len(piece)
+    else:
+        same = 0
+    if len(record) != _FIELDS[-1] or same > _FIELDS[0]:
+        yield _squeezed(record[same:])
+        return
+    yield _squeezed(record[same : _FIELDS[0]])
+    for start, end in pairwise(_FIELDS):
+        yield _field(record[start:end])
+
+
+@lru_cache(4096)
+def _field(data: bytes) -> tuple[int, int]:
+    return _squeezed(data)
+
+
+def _squeezed(data: bytes) -> tuple[int, int]:
+    bits, held, run = 0, 0, False
+    for piece in _RUNS.split(data):
+        if run:
+            code, length = _run(piece[0], len(piece))
+        else:
+            code, length = int.from_bytes(piece.translate(_LITERALS), "little"), 8 * len(piece)
+        bits |= code << held
+        held += length
+        run = not run
+    return bits, held
 
 
 def _same(one: bytes, other: bytes) -> int:
