@@ -58,11 +58,17 @@ class Uv:
         self._timeout_s = timeout_s
 
     async def run(
-        self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None, scrubber: Scrubber
+        self,
+        folder: Path,
+        *arguments: str,
+        scrubber: Scrubber,
+        variables: Mapping[str, str] | None = None,
+        quiet: bool = True,
     ) -> Finished:
         """Run to its end in `folder`. Raises ResolverUnavailable when it takes too long."""
+        command = [self._program, *arguments, *(["--quiet"] if quiet else [])]
         process = await asyncio.create_subprocess_exec(
-            self._program, *arguments, "--quiet", cwd=folder, env=_environment() | dict(variables or {}),
+            *command, cwd=folder, env=_environment() | dict(variables or {}),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip

@@ -23,7 +23,7 @@ _STALE_S = 6 * 3600
 
 
 class WheelBuilder(Protocol):
-    """Makes a wheel of a source; `archive` is None for a git commit."""
+    """Makes a wheel of a source; `archive` is None for a git commit or a folder."""
 
     async def wheel(self, package: LockedPackage, archive: Path | None, target: Target) -> Path:
         """The wheel's file. Raises LockRefused, ResolverUnavailable."""
@@ -81,7 +81,7 @@ class Wheelhouse:
         turn = self._turns.setdefault(package.sha256, asyncio.Lock())
         async with turn:
             archive = None
-            if not package.is_git:
+            if not package.is_git and not await asyncio.to_thread(_is_folder, package):
                 login = login_for(package.url, package.index, indexes, secrets)
                 async with self._places:
                     archive = await self._file(package, login, progress)
@@ -143,6 +143,11 @@ class Wheelhouse:
 
     def _has(self, package: LockedPackage) -> bool:
         return self._place(package).is_file()
+
+
+def _is_folder(package: LockedPackage) -> bool:
+    parts = urlsplit(package.url)
+    return parts.scheme == "file" and Path(unquote(parts.path)).is_dir()
 
 
 def _verify(package: LockedPackage, fetched: Fetched) -> None:
