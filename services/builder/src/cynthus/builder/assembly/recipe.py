@@ -12,7 +12,8 @@ from cynthus.builder.assembly.phases import Phases
 from cynthus.builder.domain.build import Built, Failed
 from cynthus.builder.planning import plan_snapshot
 from cynthus.builder.ports import Builds, Job, NoContainerEngine, Sources
-from cynthus.planning.document import Plan, Runtime
+from cynthus.planning.document import Plan
+from cynthus.planning.request import Runtime
 from cynthus.secrets.ports import Secrets
 
 
