@@ -1,21 +1,73 @@
 """Assembles the builder: the only place that knows its concrete classes."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from cynthus.builder.adapters.blob_sources import BlobSources
+from cynthus.builder.adapters.dockerfile_builds import DockerfileBuilds
 from cynthus.builder.adapters.postgres_builds import PostgresBuilds
+from cynthus.builder.adapters.postgres_catalogue import PostgresCatalogue
+from cynthus.builder.adapters.postgres_index import PostgresIndex
+from cynthus.builder.adapters.registry_bases import CatalogueEntry, RegistryBases
+from cynthus.builder.adapters.source_builds import SourceBuilds
 from cynthus.builder.adapters.uv_resolver import UvResolver
+from cynthus.builder.adapters.wheelhouse import Wheelhouse
+from cynthus.builder.api import distribution
+from cynthus.builder.assembly.dependencies import Dependencies
+from cynthus.builder.assembly.imports import ImportChecks
+from cynthus.builder.assembly.own_dockerfile import OwnDockerfile
+from cynthus.builder.assembly.packed import PackedImages, Parts
+from cynthus.builder.assembly.recipe import Defaults, Recipe
+from cynthus.builder.assembly.shipping import Shipping
+from cynthus.builder.collector import Collector
+from cynthus.builder.domain.image_build import BuildLimits
+from cynthus.builder.domain.repositories import Repositories
 from cynthus.builder.handlers import SERVICE, BuildHandler
 from cynthus.builder.main import create_app
-from cynthus.builder.recipe import Recipe
+from cynthus.builder.recipe import Recipe as OldRecipe
 from cynthus.builder.settings import BuilderSettings
 from cynthus.builder.workshop import Workshop
 from cynthus.events import RunRequested
+from cynthus.oci.authentication import Credentials
+from cynthus.oci.folder_registry import FolderRegistry
+from cynthus.oci.http_registry import HttpRegistry
+from cynthus.oci.ports import Registry
 from cynthus.runtime.exchange import exchange, history
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
+from cynthus.web.tokens import TokenRefused, WorkerTokens
+
+
+class NoTrial:
+    """Nothing is tried."""
+
+    async def try_imports(self, *_: object) -> None:
+        """Nothing."""
+
+
+class NoSystems:
+    """No packages."""
+
+    async def layer(self, *_: object) -> tuple[None, tuple[str, ...]]:
+        """Nothing."""
+        return None, ()
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """What makes images, without the service around it."""
+
+    recipe: Recipe
+    registry: Registry
+    repositories: Repositories
+    catalogue: PostgresCatalogue
+    collector: Collector
 
 
 @asynccontextmanager
@@ -24,13 +76,128 @@ async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIt
     builds = PostgresBuilds(platform.database)
     store = history(platform, SERVICE, [builds])
     resolver = UvResolver(settings.uv or _find_uv())
-    recipe = Recipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
+    recipe = OldRecipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
     workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
     app = create_app()
     tasks = await exchange(platform, app, store, {RunRequested: handler.requested})
     yield Service(SERVICE, app, tasks=(*tasks, workshop.run))
+
+
+def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuilds) -> Works:
+    """Everything a build needs."""
+    folder = settings.images_folder.resolve()
+    work = _made(folder / "work")
+    registry, host, repositories = _registry(settings, folder)
+    index = PostgresIndex(platform.database)
+    catalogue = PostgresCatalogue(platform.database, host)
+    shipping = Shipping(registry, index)
+    sources = BlobSources(platform.blobs)
+    uv = settings.uv or _find_uv()
+    wheels = Wheelhouse(_made(folder / "wheels"), SourceBuilds(_made(folder / "built"), uv))
+    packed = PackedImages(
+        Parts(
+            builds=builds,
+            sources=sources,
+            index=index,
+            shipping=shipping,
+            dependencies=Dependencies(index, shipping, work, repositories.deps, threads=settings.threads),
+            bases=_bases(settings, registry, index, host, repositories),
+            resolver=UvResolver(
+                uv, wheels, find_links=settings.find_links, torch_backend=settings.torch_backend
+            ),
+            wheels=wheels,
+            systems=NoSystems(),
+            imports=ImportChecks(NoTrial(), index, enabled=settings.import_checks),
+            records=catalogue,
+            repositories=repositories,
+            folder=work,
+            glibc=_glibc_here(),
+        )
+    )
+    dockerfiles = OwnDockerfile(
+        DockerfileBuilds(work), registry, catalogue, repositories, BuildLimits(seconds=settings.build_seconds)
+    )
+    recipe = Recipe(
+        builds,
+        sources,
+        platform.secrets,
+        packed=packed,
+        dockerfiles=dockerfiles,
+        defaults=Defaults(settings.default_python, settings.default_runtime, settings.machine_runtimes),
+    )
+    collector = Collector(
+        registry, shipping, index, catalogue, catalogue, unused=timedelta(days=settings.keep_days)
+    )
+    return Works(recipe, registry, repositories, catalogue, collector)
+
+
+def _registry(settings: BuilderSettings, folder: Path) -> tuple[Registry, str | None, Repositories]:
+    if settings.registry_url is None:
+        return FolderRegistry(_made(folder / "registry")), None, Repositories()
+    parts = urlsplit(settings.registry_url)
+    credentials = None
+    if settings.registry_username and settings.registry_password:
+        credentials = Credentials(settings.registry_username, settings.registry_password.get_secret_value())
+    registry = HttpRegistry(f"{parts.scheme}://{parts.netloc}", credentials)
+    return registry, parts.netloc, Repositories(parts.path.strip("/"))
+
+
+def _bases(
+    settings: BuilderSettings,
+    registry: Registry,
+    index: PostgresIndex,
+    host: str | None,
+    repositories: Repositories,
+) -> RegistryBases:
+    catalogue = {
+        python: CatalogueEntry(base.reference, base.python, base.glibc)
+        for python, base in settings.bases.items()
+    }
+    return RegistryBases(
+        registry,
+        index,
+        catalogue,
+        fallback=settings.fallback_base,
+        ours=host,
+        repositories=repositories,
+        elsewhere=_elsewhere,
+    )
+
+
+def _elsewhere(host: str) -> Registry:
+    name = host.partition(":")[0]
+    if host == "docker.io":
+        host = "registry-1.docker.io"
+    scheme = "http" if name in {"localhost", "127.0.0.1"} else "https"
+    return HttpRegistry(f"{scheme}://{host}")
+
+
+def _readers(tokens: WorkerTokens, repositories: Repositories) -> distribution.MayRead:
+    def may_read(password: str, repository: str) -> bool:
+        try:
+            owner = tokens.verify_attempt(password).owner
+        except TokenRefused:
+            return False
+        return repositories.readable(repository, owner)
+
+    return may_read
+
+
+def _glibc_here() -> tuple[int, int]:
+    """A run without a base image meets this machine's."""
+    try:
+        words = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        major, minor = words[-1].split(".")[:2]
+        return int(major), int(minor)
+    except (OSError, ValueError, IndexError):
+        return 2, 28
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _find_uv() -> str:

@@ -1,5 +1,6 @@
 """Where in the registry things go."""
 
+import hashlib
 from dataclasses import dataclass
 
 from cynthus.oci.reference import repository_name
@@ -22,12 +23,18 @@ class Repositories:
 
     def project(self, owner: str, project: str) -> str:
         """An owner's images of one project, and what is his alone."""
-        return self._below(f"u/{repository_name(owner, project)}")
+        return self._below(f"u/{_own(owner)}/{repository_name(project)}")
 
     def readable(self, repository: str, owner: str) -> bool:
-        """Whether an owner may read a repository: his own, and the bases. Shared layers come with his images."""
-        own = self._below(f"u/{repository_name(owner)}/")
+        """Whether an owner may read a repository: his own, and bases. Shared layers come with his images."""
+        own = self._below(f"u/{_own(owner)}/")
         return repository.startswith((own, self._below("bases/")))
 
     def _below(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
+
+
+def _own(owner: str) -> str:
+    """Never the same for two owners, whatever had to be replaced."""
+    name = repository_name(owner)
+    return name if name == owner else f"{name}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
