@@ -1,6 +1,7 @@
 pytest_plugins = [
     "tests.fixtures.registry",
     "tests.fixtures.base_image",
+    "tests.fixtures.environment_image",
     "tests.fixtures.needs",
     "tests.fixtures.ordinary",
     "tests.fixtures.postgres",

@@ -129,18 +129,21 @@ class Engine:
         reference: str,
         credentials: Credentials | None = None,
         *,
+        insecure: bool = False,
         told: Callable[[dict[str, Any]], object] = lambda _: None,
         silence_s: float = _PULL_SILENCE_S,
     ) -> None:
         """Fetch host/repository@digest; `told` gets each line of progress and may raise to end it.
 
+        `insecure` allows plain HTTP; Docker allows it for registries of this machine without being told.
         Raises PullRefused, EngineUnavailable.
         """
         headers = {"X-Registry-Auth": _encoded(credentials)} if credentials else {}
-        query = {"fromImage": reference}
-        with self.transport.open(
-            "POST", "/images/create", query, headers=headers, timeout_s=silence_s
-        ) as stream:
+        path, query = "/images/create", {"fromImage": reference}
+        if self.kind == "podman":
+            secure = str(not insecure).lower()
+            path, query = "/v4.0.0/libpod/images/pull", {"reference": reference, "tlsVerify": secure}
+        with self.transport.open("POST", path, query, headers=headers, timeout_s=silence_s) as stream:
             if stream.status >= _OK:
                 answer = Answer(stream.status, stream.document())
                 raise PullRefused(answer.message)

@@ -28,7 +28,11 @@ class Settings(NamedTuple):
     """Output waiting to be shipped; a program that is this far ahead has to wait."""
     memory_bytes: int | None = None
     """Limit for the user's processes."""
+    processes: int = 512
+    """Most processes and threads of a program in a container."""
     keep_runs: bool = False
+    sandbox: str = "auto"
+    """Whether programs run under bubblewrap: `auto` where it works, `off`, `required`."""
     give_up_s: float = 3600.0
     """How long the platform may be away before results are given up and an idle worker leaves."""
 
@@ -57,9 +61,17 @@ def read_settings(
         cache_bytes=int(environment.get("CYNTHUS_WORKER_CACHE_BYTES", 20 * _GIB)),
         backlog_bytes=int(environment.get("CYNTHUS_WORKER_BACKLOG_BYTES", 4 * _GIB)),
         memory_bytes=int(memory) if memory else None,
+        processes=int(environment.get("CYNTHUS_WORKER_PROCESSES", "512")),
         keep_runs=environment.get("CYNTHUS_WORKER_KEEP_RUNS", "") == "1",
+        sandbox=_sandbox(environment.get("CYNTHUS_WORKER_SANDBOX") or "auto"),
         give_up_s=float(environment.get("CYNTHUS_WORKER_GIVE_UP_S", "3600")),
     )
+
+
+def _sandbox(mode: str) -> str:
+    if mode not in {"auto", "off", "required"}:
+        raise SettingsInvalid(f"CYNTHUS_WORKER_SANDBOX is auto, off or required, not {mode!r}")
+    return mode
 
 
 def _named_in(token: str) -> str:

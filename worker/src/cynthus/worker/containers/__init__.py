@@ -1,0 +1,1 @@
+"""Programs in containers: Docker or Podman, over the engine's API."""

@@ -1,0 +1,79 @@
+"""The network of containers: the world, but neither this machine, nor its metadata, nor its neighbours."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+from cynthus.containers.engine import Engine
+from cynthus.containers.errors import EngineRefused
+
+NAME = "cynthus"
+BRIDGE = "cynthus0"
+_METADATA = "169.254.0.0/16"
+_METADATA_6 = ("fe80::/10", "fd20:ce::/64", "fd00:ec2::/64")
+_TIMEOUT_S = 10.0
+_TRUST_S = 60.0
+_lock = threading.Lock()
+_seen: dict[str, float] = {}
+
+
+def ensure(engine: Engine) -> str:
+    """The network's name, its rules in force as far as this user may set them. Raises EngineRefused."""
+    place = engine.transport.socket_path
+    with _lock:
+        if time.monotonic() - _seen.get(place, -_TRUST_S) < _TRUST_S:
+            return NAME
+        engine.ensure_network(NAME, _options(engine))
+        if os.geteuid() == 0 and not engine.rootless:
+            for program, rule in rules():
+                _enforce(program, rule)
+        _seen[place] = time.monotonic()
+    return NAME
+
+
+def forget() -> None:
+    """The engine may have lost it: look again."""
+    with _lock:
+        _seen.clear()
+
+
+def rules() -> Iterator[tuple[str, list[str]]]:
+    """Before any other rule, for everything that comes out of the bridge."""
+    here = ["-m", "addrtype", "--dst-type", "LOCAL"]
+    yield "iptables", ["-i", BRIDGE, "-d", _METADATA, "-j", "DROP"]
+    yield "iptables", ["-i", BRIDGE, *here, "-j", "DROP"]
+    for place in _METADATA_6:
+        yield "ip6tables", ["-i", BRIDGE, "-d", place, "-j", "DROP"]
+    yield "ip6tables", ["-i", BRIDGE, *here, "-j", "DROP"]
+
+
+def _options(engine: Engine) -> dict[str, object]:
+    if engine.kind == "podman":
+        return {"Options": {"com.docker.network.bridge.name": BRIDGE, "isolate": "true"}}
+    return {
+        "EnableIPv6": False,
+        "Options": {
+            "com.docker.network.bridge.name": BRIDGE,
+            "com.docker.network.bridge.enable_icc": "false",
+        },
+    }
+
+
+def _enforce(program: str, rule: list[str]) -> None:
+    chain = [program, "-w", "5", "-t", "raw"]
+    if _run([*chain, "-C", "PREROUTING", *rule]) is None:
+        return
+    problem = _run([*chain, "-I", "PREROUTING", *rule])
+    if problem is not None and program == "iptables":  # there may be no IPv6 at all
+        raise EngineRefused(0, f"the network of containers cannot be closed: {problem}")
+
+
+def _run(command: list[str]) -> str | None:
+    """None when it worked."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.decode(errors="replace").strip()
