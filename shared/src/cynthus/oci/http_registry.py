@@ -247,13 +247,23 @@ def _document(response: Response, body: bytes, reference: str) -> Document:
     if len(body) > _LONGEST_MANIFEST:
         raise ContentDamaged(f"{reference} is no manifest: more than {_LONGEST_MANIFEST} bytes")
     digest = digest_of(body)
-    said = reference if is_digest(reference) else response.headers.get("Docker-Content-Digest", digest)
+    said = reference if is_digest(reference) else response.headers.get("Docker-Content-Digest", "")
     if is_digest(said):
         check(body, said)
+    elif not _is_whole(body):
+        raise ContentDamaged(f"{reference} arrived cut or is no manifest")
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type not in _MANIFEST_TYPES:
         media_type = _inner_type(body) or media_type
     return Document(body, media_type, digest)
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        read_object(body)
+    except NotAnImage:
+        return False
+    return True
 
 
 def _inner_type(body: bytes) -> str | None:
