@@ -1,14 +1,16 @@
 """Finds a container engine on this machine."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from cynthus.containers.engine import Engine
 from cynthus.containers.errors import EngineUnavailable
+from cynthus.containers.sockets import sockets
 from cynthus.containers.transport import Transport
 
+__all__ = ["connect", "discover", "sockets"]
+
 _PATIENCE_S = 3.0
-_UNIX = "unix://"
 
 
 def discover(environment: Mapping[str, str], *, timeout_s: float = 30.0) -> Engine | None:
@@ -30,20 +32,6 @@ def connect(path: str, *, timeout_s: float = 30.0) -> Engine:
         raise EngineUnavailable(f"{path}: {answer.message or answer.status}")
     podman = "BuildahVersion" in facts or "podman" in str(facts.get("DefaultRuntime", "")) or _is_podman(path)
     return Engine(Transport(path, timeout_s), "podman" if podman else "docker", facts)
-
-
-def sockets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Where an engine might listen, best first; an explicit DOCKER_HOST rules the others out."""
-    explicit = environment.get("DOCKER_HOST", "")
-    if explicit:
-        if explicit.startswith(_UNIX):
-            yield explicit.removeprefix(_UNIX)
-        return
-    private = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    yield "/var/run/docker.sock"
-    yield f"{private}/docker.sock"
-    yield "/run/podman/podman.sock"
-    yield f"{private}/podman/podman.sock"
 
 
 def _is_podman(path: str) -> bool:

@@ -1,13 +1,11 @@
 """The machine's container engine, looked for once."""
 
 import os
-import socket
 import threading
 
-from cynthus.containers.discovery import discover, sockets
+from cynthus.containers.discovery import discover
 from cynthus.containers.engine import Engine
 
-_CONNECT_S = 0.5
 _lock = threading.Lock()
 _known: list[Engine] = []
 
@@ -26,16 +24,3 @@ def forget() -> None:
     """Look for it again next time."""
     with _lock:
         _known.clear()
-
-
-def names() -> list[str]:
-    """`docker` or `podman`, where somebody listens; nothing is asked, for a worker starts in milliseconds."""
-    for path in sockets(os.environ):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_CONNECT_S)
-            try:
-                probe.connect(path)
-            except OSError:
-                continue
-            return ["podman" if "podman" in path else "docker"]
-    return []
