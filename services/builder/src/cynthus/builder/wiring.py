@@ -179,10 +179,18 @@ def _readers(tokens: WorkerTokens, repositories: Repositories) -> distribution.M
         try:
             owner = tokens.verify_attempt(password).owner
         except TokenRefused:
-            return False
+            return _is_machine(tokens, password) and repositories.is_base(repository)
         return repositories.readable(repository, owner)
 
     return may_read
+
+
+def _is_machine(tokens: WorkerTokens, password: str) -> bool:
+    try:
+        tokens.verify_machine(password)
+    except TokenRefused:
+        return False
+    return True
 
 
 def _glibc_here() -> tuple[int, int]:

@@ -86,11 +86,18 @@ class PackedImages:
     ) -> Built:
         """Push what is missing; nothing of the image is visible before all of it is there."""
         try:
+            return await self._once(job, plan, project, secrets, phases)
+        except LayersLost as lost:
+            await self._parts.index.forget_layers(lost.digests)
+        return await self._once(job, plan, project, secrets, phases)
+
+    async def _once(
+        self, job: Job, plan: Plan, project: Project, secrets: Mapping[str, str], phases: Phases
+    ) -> Built:
+        try:
             return await self._build(job, plan, project, secrets, phases)
-        except* LayersLost as lost:
-            for error in _leaves(lost):
-                await self._parts.index.forget_layers(error.digests)
-        return await self._build(job, plan, project, secrets, phases)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
 
     async def _build(
         self, job: Job, plan: Plan, project: Project, secrets: Mapping[str, str], phases: Phases
@@ -114,7 +121,7 @@ class PackedImages:
                 whole = image.complete(below.base, layers, content, gpu=plan.gpu is not None)
                 await parts.records.intend(message.owner, message.project, repository, whole.digest)
                 with phases.timed("push"):
-                    await parts.shipping.image(repository, whole, source=source)
+                    await parts.shipping.image(repository, whole, tag=_tag(whole), source=source)
                 await checking
         made = _image(plan, content, below, whole, environment.digest).model_copy(
             update={"repository": repository}
@@ -165,7 +172,7 @@ class PackedImages:
             return
         with phases.timed("push"):
             await shipping.place(repository, environment.layers)
-            await shipping.image(repository, environment)
+            await shipping.image(repository, environment, tag=_tag(environment))
 
     async def _source(
         self, project: Project, folder: Path, phases: Phases
@@ -246,8 +253,12 @@ def _left_out(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"not in the image for its size, laid out beside it: {path}" for path in paths)
 
 
-def _leaves(group: BaseExceptionGroup[LayersLost]) -> list[LayersLost]:
-    found: list[LayersLost] = []
-    for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
+def _tag(document: Document) -> str:
+    """Some registries remove what has no tag."""
+    return document.digest.removeprefix("sha256:")[:16]
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first; the others were stopped because of it."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -88,4 +88,3 @@ class Recipe:
         if plan.runtime != "container" or runtimes is None or {"docker", "podman"} & set(runtimes):
             return
         raise NoContainerEngine(plan.runtime_why)
-

@@ -28,7 +28,11 @@ class Repositories:
     def readable(self, repository: str, owner: str) -> bool:
         """Whether an owner may read a repository: his own, and bases. Shared layers come with his images."""
         own = self._below(f"u/{_own(owner)}/")
-        return repository.startswith((own, self._below("bases/")))
+        return repository.startswith(own) or self.is_base(repository)
+
+    def is_base(self, repository: str) -> bool:
+        """Whether it is a base image, which anybody's machine may fetch ahead."""
+        return repository.startswith(self._below("bases/"))
 
     def _below(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
