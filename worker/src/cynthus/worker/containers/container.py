@@ -5,8 +5,8 @@ import re
 from typing import NamedTuple
 
 from cynthus.containers.engine import Engine
+from cynthus.containers.labels import labels
 from cynthus.containers.specification import Bind, ContainerSpec, Limits
-from cynthus.worker.containers.labels import labels
 from cynthus.worker.containers.materials import Laid
 from cynthus.worker.containers.stage import CHECKPOINT, INIT, INSIDE
 from cynthus.worker.orders import OrderInvalid, WorkOrder

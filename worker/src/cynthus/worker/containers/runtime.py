@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from cynthus.containers.engine import Engine
 from cynthus.containers.errors import EngineRefused, EngineUnavailable, NoSuchContainer
+from cynthus.containers.labels import name_of
 from cynthus.containers.transport import Transport
 from cynthus.worker import proctree
 from cynthus.worker.cache import Cache
@@ -15,7 +16,6 @@ from cynthus.worker.channel import Exit
 from cynthus.worker.containers import engines, place
 from cynthus.worker.containers.container import user_of
 from cynthus.worker.containers.drain import Drain
-from cynthus.worker.containers.labels import name_of
 from cynthus.worker.containers.launch import Launch
 from cynthus.worker.containers.materials import Materials
 from cynthus.worker.containers.program import Program

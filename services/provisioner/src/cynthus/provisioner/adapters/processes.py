@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from cynthus.provisioner.adapters.left_containers import LeftContainers
 from cynthus.provisioner.adapters.this_host import ThisHost
 from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.ports import MachineRefused, MachineSpec
@@ -20,12 +21,23 @@ class ProcessMachines:
     """The Machines port on this host. What exists is read from the process table, not from notes of ours.
 
     A worker outlives the platform that started it; it is found again by its command line, which names the
-    machine and the home folder.
+    machine and the home folder. A container outlives the worker: a machine is there while it has either, so
+    that a worker that is replaced by its keeper is not taken for lost. What nobody takes over is removed.
     """
 
-    def __init__(self, home: Path, *, kill_after_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        kill_after_s: float = 15.0,
+        take_over_s: float = 10.0,
+        containers: LeftContainers | None = None,
+    ) -> None:
         self._home = home.resolve()
         self._kill_after_s = kill_after_s
+        self._take_over_s = take_over_s
+        self._containers = containers or LeftContainers(self._home)
+        self._orphaned: dict[str, float] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._asked: dict[str, float] = {}
         self._here = ThisHost()
@@ -41,21 +53,36 @@ class ProcessMachines:
             await asyncio.to_thread(self._start, spec)
 
     async def list(self) -> frozenset[str]:
-        """Names of the workers in the process table."""
-        return frozenset(await asyncio.to_thread(self._scan))
+        """Names of the workers in the process table, and of machines whose container is left."""
+        return await asyncio.to_thread(self._list)
 
     async def delete(self, name: str) -> None:
         """SIGTERM at first; SIGKILL for one that is still there after a while."""
-        pids = await asyncio.to_thread(self._scan)
-        if name not in pids:
+        await asyncio.to_thread(self._delete, name)
+
+    def _list(self) -> frozenset[str]:
+        workers = self._scan().keys()
+        now, left = time.monotonic(), self._containers.machines() - workers
+        self._orphaned = {name: self._orphaned.get(name, now) for name in left}
+        for name, since in self._orphaned.items():
+            if now - since > self._take_over_s:
+                self._containers.remove(name)
+        return frozenset(workers | left)
+
+    def _delete(self, name: str) -> None:
+        pid = self._scan().get(name)
+        if pid is None:
             self._asked.pop(name, None)
+            self._containers.remove(name)
             return
         asked = self._asked.setdefault(name, time.monotonic())
         overdue = time.monotonic() - asked > self._kill_after_s
         try:
-            os.kill(pids[name], signal.SIGKILL if overdue else signal.SIGTERM)
+            os.kill(pid, signal.SIGKILL if overdue else signal.SIGTERM)
         except ProcessLookupError:
             return
+        if overdue:
+            self._containers.remove(name)
 
     def _start(self, spec: MachineSpec) -> None:
         environment = {
