@@ -22,6 +22,7 @@ UNCOMPRESSED_BYTES = 4 * 1024 * 1024
 
 _LEVEL = 1
 _MOST_LINKS = 40
+"""The kernel gives up where this many links follow each other."""
 
 
 def source_layer(
@@ -115,7 +116,9 @@ def _stays_inside(path: str, links: dict[str, str]) -> bool:
         target = links.get("/".join(here))
         if target is not None:
             followed += 1
-            if target.startswith("/") or followed > _MOST_LINKS:
+            if followed > _MOST_LINKS:
+                return True
+            if target.startswith("/"):
                 return False
             here.pop()
             left.extend(reversed(target.split("/")))
