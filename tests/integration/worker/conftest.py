@@ -39,6 +39,11 @@ class Worker:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    @property
+    def below_the_supervisor(self) -> list[psutil.Process]:
+        (supervisor,) = psutil.Process(self.process.pid).children()
+        return supervisor.children(recursive=True)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(10)
@@ -61,12 +66,25 @@ def platform() -> Iterator[PlatformForWorkers]:
     assert not served.violations
 
 
+@pytest.fixture(params=["off"])
+def sandbox(request: pytest.FixtureRequest) -> str:
+    """How programs run; BOTH_WAYS asks for the other one too."""
+    mode: str = request.param
+    return mode
+
+
+BOTH_WAYS = pytest.mark.parametrize(
+    "sandbox", ["off", pytest.param("required", marks=pytest.mark.needs("bubblewrap"))], indirect=True
+)
+
+
 @pytest.fixture
-def start_worker(platform: PlatformForWorkers, tmp_path: Path) -> Iterator[StartWorker]:
+def start_worker(platform: PlatformForWorkers, tmp_path: Path, sandbox: str) -> Iterator[StartWorker]:
     started: list[Worker] = []
 
     def start(**environment: str) -> Worker:
         home = Path(environment.pop("home", str(tmp_path / "home")))
+        environment.setdefault("CYNTHUS_WORKER_SANDBOX", sandbox)
         worker = Worker(platform.url, home, tmp_path / "worker.log", **environment)
         started.append(worker)
         return worker

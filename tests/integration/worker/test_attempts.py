@@ -5,9 +5,9 @@ import psutil
 import pytest
 
 from tests.fixtures.platform_for_workers import PlatformForWorkers
-from tests.integration.worker.conftest import Worker, gone
+from tests.integration.worker.conftest import BOTH_WAYS, Worker
 
-pytestmark = pytest.mark.usefixtures("worker")
+pytestmark = [BOTH_WAYS, pytest.mark.usefixtures("worker")]
 
 
 def test_a_program_runs_and_its_log_and_outputs_arrive(platform: PlatformForWorkers) -> None:
@@ -119,7 +119,7 @@ def test_a_hundred_megabytes_of_output_arrive_in_bounded_memory(
     assert peak < 40_000_000
 
 
-def test_a_daemon_left_behind_is_ended_with_the_attempt(platform: PlatformForWorkers) -> None:
+def test_a_daemon_left_behind_is_ended_with_the_attempt(platform: PlatformForWorkers, worker: Worker) -> None:
     given = platform.give(
         "import os, time\n"
         "if os.fork() == 0:\n"
@@ -135,7 +135,7 @@ def test_a_daemon_left_behind_is_ended_with_the_attempt(platform: PlatformForWor
 
     assert given.result["exit_code"] == 0
     assert given.text() == b"done\n"
-    assert gone(int(platform.outputs(given)["pid"]))
+    assert worker.below_the_supervisor == []
     assert time.monotonic() - begun < 20
 
 

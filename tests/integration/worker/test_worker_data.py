@@ -7,7 +7,9 @@ import pytest
 
 from cynthus.snapshots.manifest import Entry
 from tests.fixtures.platform_for_workers import PlatformForWorkers
-from tests.integration.worker.conftest import StartWorker, Worker
+from tests.integration.worker.conftest import BOTH_WAYS, StartWorker, Worker
+
+pytestmark = BOTH_WAYS
 
 READ = "import os\nprint(open(os.environ['CYNTHUS_DATA_DIR'] + '/a.txt').read())\n"
 

@@ -1,8 +1,9 @@
 import pytest
 
 from tests.fixtures.platform_for_workers import PlatformForWorkers
+from tests.integration.worker.conftest import BOTH_WAYS
 
-pytestmark = pytest.mark.usefixtures("worker")
+pytestmark = [BOTH_WAYS, pytest.mark.usefixtures("worker")]
 
 
 def test_nested_large_and_linked_outputs_are_byte_exact(platform: PlatformForWorkers) -> None:

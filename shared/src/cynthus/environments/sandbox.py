@@ -39,7 +39,7 @@ def available() -> bool:
 @cache
 def trouble() -> str | None:
     """Why there is no sandbox, in bubblewrap's own words where it has any."""
-    if shutil.which("bwrap") is None:
+    if _program() is None:
         return "bubblewrap (bwrap) is not installed"
     command = wrap([sys.executable, "-I", "-S", "-c", ""], readable=[folder_of(sys.executable)])
     try:
@@ -82,7 +82,7 @@ def wrap(
     mounts.sort(key=lambda mount: mount.path.count("/"))
     sealed = [mount.path for mount in mounts if mount.sealed]
     return [
-        *("bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+        *(_program() or "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
         *(() if network else ("--unshare-net",)),
         *("--as-pid-1", "--cap-drop", "ALL"),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
@@ -120,6 +120,11 @@ def _shown(paths: Iterable[str], behind: Sequence[str]) -> list[str]:
         for path in wanted
         if os.path.exists(path) and any(path == above or path.startswith(f"{above}/") for above in behind)
     )
+
+
+@cache
+def _program() -> str | None:
+    return shutil.which("bwrap")
 
 
 @cache

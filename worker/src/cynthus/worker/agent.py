@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cynthus.worker.link import Link, PlatformAway, Refused, deadline, delays
+from cynthus.worker.runtimes import runtimes
 from cynthus.worker.settings import Settings, say
 from cynthus.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from cynthus.worker.attempt import Attempt
     from cynthus.worker.handover import Held
+    from cynthus.worker.prepull import Prepull
 
 VERSION = "0.1.0"
 _GONE = 410
@@ -69,15 +71,28 @@ class Agent:
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         url, wait_s = orders_url(hello["orders_url"]), float(hello.get("poll_s") or 25.0)
         question = {"machine": settings.machine, "wait_s": wait_s}
-        tidy = False
+        tidy, ahead = False, self._prepull(hello)
         while not self._leaving.is_set():
             order = self._ask(url, question, wait_s + _POLL_MARGIN_S)
             if order is not None:
                 tidy = False
+                if ahead is not None:
+                    ahead.pause()
                 if not self._do(order):
                     return
             elif not tidy:
                 tidy = self._tidy()
+                if ahead is not None:
+                    ahead.go_on()
+
+    def _prepull(self, hello: Mapping[str, Any]) -> "Prepull | None":
+        if not hello.get("prepull"):
+            return None
+        from cynthus.worker.prepull import Prepull
+
+        ahead = Prepull(self._settings.home, hello["prepull"])
+        ahead.go_on()
+        return ahead
 
     def _do(self, fields: Mapping[str, Any], held: "Held | None" = None) -> bool:
         """True when another attempt can follow."""
@@ -158,7 +173,7 @@ def _greeting(settings: Settings) -> dict[str, Any]:
         "cpu": float(len(os.sched_getaffinity(0))),
         "memory_bytes": settings.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "version": VERSION,
-        "runtimes": ["process"],
+        "runtimes": runtimes(settings),
     }
 
 

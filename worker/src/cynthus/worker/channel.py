@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+SANDBOX_CHANNEL = 3
+
 _HEAD_BYTES = 4
 _DESCRIPTORS = 4
 
@@ -19,6 +21,8 @@ class Command(NamedTuple):
     folder: str
     memory_bytes: int | None = None
     cgroup: str | None = None
+    sandbox: list[str] | None = None
+    """The command line that runs it in a sandbox, whose first process speaks on SANDBOX_CHANNEL."""
 
 
 class Exit(NamedTuple):

@@ -1,4 +1,4 @@
-"""Python environments by the digest of their lock, built once per machine by uv."""
+"""Python environments: a port, and the kind that uv builds of a lock, once per machine."""
 
 import fcntl
 import hashlib
@@ -7,10 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cynthus.worker.cache import Cache, remove_tree, size_of, try_lock, written
+from cynthus.worker.content import Content
 from cynthus.worker.control import Control
+from cynthus.worker.orders import Image
+from cynthus.worker.phases import timed
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -29,16 +32,36 @@ class EnvironmentFailed(Exception):
         self.evidence = evidence
 
 
-class Environments:
+class Environments(Protocol):
+    """Where the Python environment of one order comes from."""
+
+    def open(self, phases: dict[str, float]) -> str:
+        """Its folder, kept until `release`; adds to `phases` how long (ms) each part of it took."""
+        ...
+
+    def release(self) -> None:
+        """Let others remove what was used."""
+        ...
+
+
+class LockedEnvironments:
     """Environments in the cache; what an attempt uses is kept until `release`."""
 
-    def __init__(self, cache: Cache, control: Control) -> None:
+    def __init__(self, image: Image, cache: Cache, content: Content, control: Control) -> None:
+        self._image = image
         self._cache = cache
+        self._content = content
         self._control = control
         self._held: list[int] = []
 
-    def open(self, lock: str, python: str, text: Callable[[], bytes]) -> str:
-        """The folder of an environment; `text` is asked for the lock only when it has to be built."""
+    def open(self, phases: dict[str, float]) -> str:
+        """Raises EnvironmentFailed, ContentMissing, Dropped, Stopped."""
+        image = self._image
+        with timed(phases, "environment"):
+            return self._open(image.lock, image.python, lambda: self._content.text(image.lock))
+
+    def _open(self, lock: str, python: str, text: Callable[[], bytes]) -> str:
+        """`text` is asked for the lock only when the environment has to be built."""
         if not _VERSION.fullmatch(python):
             raise EnvironmentFailed(f"{python!r} is no Python version like 3.12")
         name = hashlib.sha256(f"{lock.removeprefix('sha256:')}\n{python}\n".encode()).hexdigest()

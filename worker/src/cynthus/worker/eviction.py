@@ -3,13 +3,17 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
+from cynthus.environments.bytecode import compiled_bytes
+from cynthus.environments.shelf import Shelf
 from cynthus.worker import trees, workspace
 from cynthus.worker.cache import Cache, remove_tree, try_lock
+from cynthus.worker.images import layers_of
+from cynthus.worker.layered import environments_of
 
 _TARGET = 0.9
 _ABANDONED_S = 24 * 3600.0
@@ -29,7 +33,11 @@ def collect(home: str, limit_bytes: int, *, keep_runs: bool) -> None:
         workspace.collect(f"{home}/runs")
     trees.collect(cache)
     _collect_fresh(f"{cache.folder}/fresh")
-    items = sorted([*_blobs(cache), *_environments(cache), *_trees(cache)], key=lambda item: item.used)
+    shelves = [Shelf(environments_of(cache)), Shelf(layers_of(cache))]
+    for shelf in shelves:
+        shelf.collect()
+    kept = [*_blobs(cache), *_environments(cache), *_trees(cache), *_shelved(shelves)]
+    items = sorted(kept, key=lambda item: item.used)
     total = sum(item.size for item in items)
     if total <= limit_bytes:
         return
@@ -65,6 +73,14 @@ def _remove_environment(cache: Cache, name: str) -> None:
             folder = f"{cache.folder}/envs/{name}"
             os.unlink(f"{folder}/.complete")
             remove_tree(folder)
+
+
+def _shelved(shelves: Iterable[Shelf]) -> Iterator[_Item]:
+    """Layers are used after what is made of them, so they also go after it: only then is space freed."""
+    for shelf in shelves:
+        for kept in shelf.kept():
+            size = kept.size + compiled_bytes(shelf.path(kept.name))
+            yield _Item(kept.used, size, partial(shelf.remove, kept.name))
 
 
 def _trees(cache: Cache) -> Iterator[_Item]:

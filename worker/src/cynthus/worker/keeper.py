@@ -7,6 +7,7 @@ becomes that agent.
 """
 
 import errno
+import fcntl
 import os
 import resource
 import select
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from cynthus.worker import kernel, proctree
-from cynthus.worker.channel import Command, Exit, receive, send
+from cynthus.worker.channel import SANDBOX_CHANNEL, Command, Exit, receive, send
+from cynthus.worker.confined import Confined, SandboxFailed
 
 _TITLE = "cynthus-supervisor"
 _SWEEP_S = 10.0
@@ -34,6 +36,8 @@ class Keeper:
         self._revive = revive
         self._held: tuple[Mapping[str, Any], list[int]] | None = None
         self._child: int | None = None
+        self._program: int | None = None
+        self._confined: Confined | None = None
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake})
         os.setsid()
@@ -66,24 +70,37 @@ class Keeper:
             self._hold(message["hold"], descriptors)
         elif "spawn" in message:
             self._answer(self._spawn(Command(**message["spawn"]), descriptors))
-        elif self._child is not None:
-            _signal_group(self._child, message["signal"])
+        elif self._program is not None:
+            _signal_group(self._program, message["signal"])
 
     def _spawn(self, command: Command, descriptors: list[int]) -> dict[str, Any]:
         failure, report = os.pipe2(os.O_CLOEXEC)
+        confined = Confined() if command.sandbox else None
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(command, descriptors, report, me)
+            _become(command, descriptors, report, me, confined.theirs.fileno() if confined else None)
         for descriptor in (report, *descriptors):
             os.close(descriptor)
         problem = os.read(failure, 16)
         os.close(failure)
-        if problem:
+        failed: dict[str, Any] = {"errno": int(problem)} if problem else {}
+        program = pid
+        try:
+            if confined and not problem:
+                program = confined.started()
+        except OSError as error:
+            failed = {"errno": error.errno}
+        except SandboxFailed:
+            failed = {"sandbox": "failed"}
+        if failed:
+            if confined:
+                confined.close()
+            _kill([pid], signal.SIGKILL)
             os.waitpid(pid, 0)
-            return {"errno": int(problem)}
-        self._child = pid
-        return {"pid": pid}
+            return failed
+        self._child, self._program, self._confined = pid, program, confined
+        return {"pid": program}
 
     def _reap(self) -> None:
         while True:
@@ -94,16 +111,10 @@ class Keeper:
             if pid == 0:
                 return
             if pid == self._child:
-                self._child = None
                 swept = self._sweep()
-                code = os.waitstatus_to_exitcode(status)
-                ended = Exit(
-                    code=code if code >= 0 else None,
-                    signal=-code if code < 0 else None,
-                    cpu_seconds=used.ru_utime + used.ru_stime,
-                    peak_memory_bytes=used.ru_maxrss * 1024,
-                    swept=swept,
-                )
+                confined = self._confined
+                ended = confined.ended(swept) if confined else _exit_of(status, used, swept)
+                self._child = self._program = self._confined = None
                 self._answer(ended._asdict())
 
     def _sweep(self) -> int:
@@ -144,7 +155,20 @@ class Keeper:
         os._exit(0)
 
 
-def _become(command: Command, descriptors: list[int], report: int, parent: int) -> NoReturn:
+def _exit_of(status: int, used: resource.struct_rusage, swept: int) -> Exit:
+    code = os.waitstatus_to_exitcode(status)
+    return Exit(
+        code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        cpu_seconds=used.ru_utime + used.ru_stime,
+        peak_memory_bytes=used.ru_maxrss * 1024,
+        swept=swept,
+    )
+
+
+def _become(
+    command: Command, descriptors: list[int], report: int, parent: int, channel: int | None
+) -> NoReturn:
     try:
         os.setsid()
         kernel.die_with_parent(signal.SIGKILL)
@@ -159,6 +183,11 @@ def _become(command: Command, descriptors: list[int], report: int, parent: int) 
         os.umask(0o022)
         _limit(command)
         os.chdir(command.folder)
+        if command.sandbox and channel is not None:
+            report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, SANDBOX_CHANNEL + 1)
+            os.dup2(channel, SANDBOX_CHANNEL)
+            os.set_inheritable(SANDBOX_CHANNEL, True)  # noqa: FBT003 - its only parameter
+            os.execve(command.sandbox[0], command.sandbox, command.environment)  # noqa: S606 - the same
         os.execve(command.program, command.arguments, command.environment)  # noqa: S606 - never a shell
     except OSError as error:
         os.write(report, str(error.errno or errno.EIO).encode())

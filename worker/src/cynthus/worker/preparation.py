@@ -1,19 +1,18 @@
 """From a work order to a command that can be started: environment, source and data in place."""
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from cynthus.snapshots import manifest
+from cynthus.worker.beside import Beside
 from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed, of_machine, stopped, unprepared
 from cynthus.worker.content import Content, ContentMissing
 from cynthus.worker.control import Control, Stopped
-from cynthus.worker.environments import EnvironmentFailed, Environments
+from cynthus.worker.environments import EnvironmentFailed, Environments, LockedEnvironments
 from cynthus.worker.layout import Layout
 from cynthus.worker.orders import OrderInvalid, WorkOrder
+from cynthus.worker.phases import timed
 from cynthus.worker.process import program_of, search_path
 from cynthus.worker.trees import Trees, single_file
 from cynthus.worker.workspace import Workspace
@@ -27,6 +26,10 @@ class Ready(NamedTuple):
     environment: dict[str, str]
     outputs: str
     phases_ms: dict[str, float]
+    python: str
+    """The folder of its Python environment."""
+    data: tuple[str, ...]
+    """Folders that links in the work folder lead to."""
 
 
 class Preparation:
@@ -37,7 +40,7 @@ class Preparation:
         self._cache = cache
         self._content = content
         self._control = control
-        self._environments = Environments(cache, control)
+        self._environments = _environments(order, cache, content, control)
         self._trees = Trees(cache, content, control)
 
     def make(self, workspace: Workspace) -> Ready:
@@ -62,23 +65,27 @@ class Preparation:
 
     def _make(self, workspace: Workspace) -> Ready:
         order, image, phases = self._order, self._order.image, dict[str, float]()
-        with _timed(phases, "environment"):
-            python = self._environments.open(image.lock, image.python, lambda: self._content.text(image.lock))
-        with _timed(phases, "source"):
-            self._lay_out(image.source, workspace.work)
-            if order.checkpoint:
-                self._lay_out(order.checkpoint, workspace.checkpoint)
-        with _timed(phases, "data"):
-            places = [
-                workspace.mount(item.mount, single_file(self._trees.open(item.manifest), item.mount))
-                for item in order.data
-            ]
+        building = Beside("environment", lambda: self._environments.open(phases))
+        try:
+            with timed(phases, "source"):
+                self._lay_out(image.source, workspace.work)
+                if order.checkpoint:
+                    self._lay_out(order.checkpoint, workspace.checkpoint)
+            with timed(phases, "data"):
+                data = [self._trees.open(item.manifest) for item in order.data]
+                places = [
+                    workspace.mount(item.mount, single_file(tree, item.mount))
+                    for item, tree in zip(order.data, data, strict=True)
+                ]
+        finally:
+            building.join()
+        python = building.result()
         outputs = workspace.inside(image.outputs)
         os.makedirs(outputs, exist_ok=True)
         environment = self._environment(workspace, python, outputs, places)
         arguments = list(image.command)
         program = program_of(arguments, environment, workspace.work)
-        return Ready(arguments, program, environment, outputs, phases)
+        return Ready(arguments, program, environment, outputs, phases, python, tuple(data))
 
     def _lay_out(self, digest: str, folder: str) -> None:
         layout = Layout(folder, self._content, self._cache, self._control, kept=True)
@@ -108,8 +115,9 @@ class Preparation:
         }
 
 
-@contextmanager
-def _timed(phases: dict[str, float], name: str) -> Iterator[None]:
-    begun = time.perf_counter()
-    yield
-    phases[name] = round((time.perf_counter() - begun) * 1000, 3)
+def _environments(order: WorkOrder, cache: Cache, content: Content, control: Control) -> Environments:
+    if order.image.kind == "environment":
+        return LockedEnvironments(order.image, cache, content, control)
+    from cynthus.worker.layered import LayeredEnvironments
+
+    return LayeredEnvironments(order, cache, control)

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from cynthus.worker import proctree
+from cynthus.worker import confinement, proctree
 from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed, not_started, of_machine
 from cynthus.worker.channel import Command, Exit
+from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.content import Content
 from cynthus.worker.control import Control
 from cynthus.worker.handover import Held
@@ -41,8 +42,10 @@ class ProcessRuntime:
             f"cynthus-{order.run_id}-{order.epoch}", order.memory_bytes or settings.memory_bytes
         )
         self._process = UserProcess(supervisor, control, timeout_s=order.timeout_s, grace_s=order.grace_s)
+        self._settings = settings
+        self._order = order
         self._ready: Ready | None = None
-        self._folder = ""
+        self._workspace: Workspace | None = None
         self._pump: Pump | None = None
         self._spool: Spool | None = None
 
@@ -59,7 +62,7 @@ class ProcessRuntime:
     def make(self, workspace: Workspace) -> Made:
         """Raises AttemptFailed, Dropped."""
         self._ready = ready = self._preparation.make(workspace)
-        self._folder = workspace.work
+        self._workspace = workspace
         return Made(ready.outputs, ready.phases_ms)
 
     def adopt(self, workspace: Workspace, held: Held) -> Made:
@@ -69,15 +72,17 @@ class ProcessRuntime:
 
     def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
         """Raises AttemptFailed."""
-        ready, memory = self._ready, self._memory
+        ready, workspace, memory = self._ready, self._workspace, self._memory
         assert ready is not None
+        assert workspace is not None
         command = Command(
             ready.program,
             ready.arguments,
             ready.environment,
-            self._folder,
+            workspace.work,
             memory.limit_bytes,
             memory.cgroup,
+            self._sandbox(ready, workspace),
         )
         self._spool, self._pump = spool, Pump(spool, disk_full)
         writers = self._pump.writers
@@ -86,9 +91,18 @@ class ProcessRuntime:
         self._pump.start()
         return pid
 
+    def _sandbox(self, ready: Ready, workspace: Workspace) -> list[str] | None:
+        if not confinement.sandboxed(self._settings, self._order):
+            return None
+        needs = confinement.Needs(ready.python, ready.data, self._settings.home)
+        command = (ready.program, ready.arguments)
+        return confinement.command_line(command, workspace, needs, self._order)
+
     def _spawn(self, command: Command, stdout: int, stderr: int) -> int:
         try:
             return self._supervisor.spawn(command, stdout, stderr)
+        except SandboxFailed as failure:
+            raise confinement.failed() from failure
         except OSError as error:
             exists = os.path.exists(os.path.join(command.folder, command.program))
             raise AttemptFailed(not_started(error, command.arguments, exists=exists)) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from cynthus.worker import kernel
 from cynthus.worker.channel import Command, Exit, receive, send
+from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.keeper import Keeper, Revive
 
 
@@ -23,9 +24,11 @@ class Supervisor:
         self.pid = pid
 
     def spawn(self, command: Command, stdout: int, stderr: int) -> int:
-        """The new process's id, once it is running. Raises OSError when it cannot be executed."""
+        """The program's process id, once it runs. Raises OSError as executing it did, SandboxFailed."""
         self._send({"spawn": command._asdict()}, [stdout, stderr])
         answer = self._receive()
+        if "sandbox" in answer:
+            raise SandboxFailed
         if answer.get("errno"):
             raise OSError(answer["errno"], os.strerror(answer["errno"]), command.program)
         return int(answer["pid"])

@@ -1,0 +1,66 @@
+"""Layers that a machine fetches while it has nothing better to do."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cynthus.worker.cache import Cache
+from cynthus.worker.causes import AttemptFailed
+from cynthus.worker.images import Asked, Images
+from cynthus.worker.orders import RegistryAccess
+from cynthus.worker.settings import say
+
+_LOWEST = 19
+
+
+class Prepull:
+    """A thread of low priority, one layer after another; `pause` lets the one at hand be finished."""
+
+    def __init__(self, home: str, wanted: Sequence[Mapping[str, Any]]) -> None:
+        self._home = home
+        self._wanted = list(wanted)
+        self._paused = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def go_on(self) -> None:
+        """There is time."""
+        self._paused.clear()
+        if self._wanted and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._run, name="prepull", daemon=True)
+            self._thread.start()
+
+    def pause(self) -> None:
+        """There is work."""
+        self._paused.set()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
+        cache = Cache(f"{self._home}/cache")
+        while self._wanted:
+            try:
+                if not self._fetch(self._wanted[0], cache):
+                    return
+            except (AttemptFailed, OSError, KeyError, TypeError, ValueError) as problem:
+                say(f"not fetched beforehand: {type(problem).__name__} {problem}")
+            self._wanted.pop(0)
+
+    def _fetch(self, wanted: Mapping[str, Any], cache: Cache) -> bool:
+        """False when there was no time for all of it."""
+        access = RegistryAccess(wanted["url"], wanted.get("username") or "", wanted.get("password") or "")
+        images = Images(access, wanted["repository"], cache, Asked(_nobody_minds, self._wait))
+        try:
+            for layer in images.dependencies(wanted["digest"]):
+                if self._paused.is_set():
+                    return False
+                images.unpack([layer])
+        finally:
+            images.release()
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        self._paused.wait(seconds)
+
+
+def _nobody_minds() -> None:
+    """Only whole layers are worth having."""
