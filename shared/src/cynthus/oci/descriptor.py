@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from cynthus.oci.documents import NotAnImage, objects, text, text_or_none, texts
+
+__all__ = ["Descriptor", "MediaType", "NotAnImage", "is_digest"]
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LARGEST = (1 << 63) - 1
 
 
 class MediaType:
@@ -22,10 +27,6 @@ class MediaType:
     DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
     DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
     DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-
-
-class NotAnImage(Exception):
-    """A document or a layer is not what the OCI image specification describes; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,17 @@ class Descriptor:
     @classmethod
     def decode(cls, body: Any) -> Self:
         """Raises NotAnImage."""
-        try:
-            digest, size = body["digest"], body["size"]
-            if not (_DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
-                raise NotAnImage(f"{digest!r} with size {size!r} is no descriptor")
-            return cls(
-                media_type=str(body["mediaType"]),
-                digest=digest,
-                size=size,
-                annotations=dict(body.get("annotations") or {}),
-                artifact_type=body.get("artifactType"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise NotAnImage(f"a descriptor is not understood: {type(error).__name__} {error}") from error
+        read = objects(body, "a descriptor")
+        digest, size = text(read.get("digest"), "the digest of a descriptor"), read.get("size")
+        if not (is_digest(digest) and type(size) is int and 0 <= size <= _LARGEST):
+            raise NotAnImage(f"{digest[:100]!r} with size {str(size)[:30]!r} is no descriptor")
+        return cls(
+            media_type=text(read.get("mediaType"), "the media type of a descriptor"),
+            digest=digest,
+            size=size,
+            annotations=texts(read.get("annotations"), "the annotations of a descriptor"),
+            artifact_type=text_or_none(read.get("artifactType"), "the artifact type of a descriptor"),
+        )
 
 
 def is_digest(text: str) -> bool:

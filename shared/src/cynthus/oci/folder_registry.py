@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from cynthus.oci import durable
 from cynthus.oci.descriptor import Descriptor, MediaType, NotAnImage, is_digest
+from cynthus.oci.documents import read_object
 from cynthus.oci.image_layout import SUBJECT, Layout, find, tag_of, tagged
-from cynthus.oci.index import INDEXES, decode_index, read_object
+from cynthus.oci.index import INDEXES, decode_index
 from cynthus.oci.manifest import Manifest, digest_of
 from cynthus.oci.ports import BlobsUnknown, ContentDamaged, ContentUnknown, Document
 from cynthus.oci.reference import checked_digest, checked_repository, checked_tag

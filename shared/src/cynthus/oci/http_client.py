@@ -1,37 +1,22 @@
 """Requests to one registry: who asks, what is tried again, where answers lead to."""
 
-import json
 import random
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from cynthus.oci.authentication import Authenticator, Credentials
 from cynthus.oci.connections import ConnectionLost, Connections, Origin, Request, Response
-from cynthus.oci.ports import ContentUnknown, RegistryDenied, RegistryUnavailable, StorageFull
+from cynthus.oci.http_answers import Interrupted, described, elsewhere, welcome, whole
+from cynthus.oci.ports import RegistryDenied, RegistryUnavailable
 
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _LEADS_ELSEWHERE = {301, 302, 303, 307, 308}
 _REDIRECTS = 5
 _FIRST_DELAY_S = 0.2
 _MOST_DELAY_S = 10.0
-_MOST_ASKED_DELAY_S = 120.0
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-class Interrupted(Exception):
-    """A try failed in a way that may pass; `wait_s` when the registry said how long."""
-
-    def __init__(self, reason: str, *, wait_s: float | None = None, lasting: bool = False) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-        self.lasting = lasting
 
 
 class Tries:
@@ -56,15 +41,6 @@ class Tries:
     def succeeded(self) -> None:
         """What comes next is tried as often as ever."""
         self.failed = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One error of a registry's answer."""
-
-    code: str
-    message: str
-    digests: tuple[str, ...] = ()
 
 
 class HttpClient:
@@ -124,7 +100,7 @@ class HttpClient:
             header = self._authorization(request.url, scopes)
             response = self._follow(request, header)
             if response.status != HTTPStatus.UNAUTHORIZED or not self._is_home(response.url):
-                return _welcome(response)
+                return welcome(response)
             challenges = [str(value) for value in response.headers.get_all("WWW-Authenticate", [])]
             if not self._authenticator.learn(challenges, scopes, header):
                 return response
@@ -163,7 +139,7 @@ class HttpClient:
         tries = self.tries(described("GET", url))
         while True:
             try:
-                response = _welcome(self._send(request, None))
+                response = welcome(self._send(request, None))
                 body = whole(response)
             except Interrupted as error:
                 tries.again(error)
@@ -173,89 +149,6 @@ class HttpClient:
             if response.status in {400, 401, 403}:
                 raise RegistryDenied(f"{urlsplit(url).netloc} gives no token for these credentials")
             raise RegistryUnavailable(f"{described('GET', url)} answers {response.status}")
-
-
-def whole(response: Response, limit: int = 8 << 20) -> bytes:
-    """The body, cut off behind `limit`. Raises Interrupted."""
-    try:
-        return response.body(limit)
-    except ConnectionLost as error:
-        raise Interrupted(str(error)) from error
-
-
-def elsewhere(url: str, location: str) -> str:
-    """Where an answer leads to. Raises Interrupted where no request may go."""
-    there = urljoin(url, location)
-    try:
-        down = (Origin.of(url).scheme, Origin.of(there).scheme) == ("https", "http")
-    except ValueError as error:
-        raise Interrupted("the registry leads to what is no address", lasting=True) from error
-    if down:
-        raise Interrupted(f"the registry leads away from https, to {urlsplit(there).netloc}", lasting=True)
-    return there
-
-
-def described(method: str, url: str) -> str:
-    """A request for people: without its query, where tokens and signatures are."""
-    parts = urlsplit(url)
-    return f"{method} {parts.scheme}://{parts.netloc}{parts.path}"
-
-
-def problems(body: bytes) -> tuple[Problem, ...]:
-    """The errors that a registry's answer names; none when it is something else."""
-    try:
-        listed = json.loads(body)["errors"]
-        return tuple(
-            Problem(
-                str(item.get("code", "")),
-                str(item.get("message", ""))[:200],
-                tuple(dict.fromkeys(_DIGEST.findall(json.dumps(item.get("detail"))))),
-            )
-            for item in listed
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ()
-
-
-def refusal(response: Response, method: str, body: bytes | None = None) -> Exception:
-    """The error for an answer that is of no use."""
-    told = problems(response.body(64 << 10) if body is None else body)
-    said = f"{described(method, response.url)} answers {response.status}"
-    text = "; ".join([said, *(f"{problem.code} {problem.message}".strip() for problem in told)])
-    if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return RegistryDenied(f"{text}: check the credentials and what they allow")
-    if response.status == HTTPStatus.NOT_FOUND:
-        return ContentUnknown(text)
-    return RegistryUnavailable(text)
-
-
-def _welcome(response: Response) -> Response:
-    if response.status == HTTPStatus.INSUFFICIENT_STORAGE:
-        response.discard()
-        raise StorageFull(f"{urlsplit(response.url).netloc} has no room left")
-    if response.status not in _AGAIN:
-        return response
-    wait_s = _asked_delay(response)
-    body = whole(response, 64 << 10)
-    if b"no space left" in body or b'"Err":28' in body:
-        raise StorageFull(f"{urlsplit(response.url).netloc} has no room left")
-    said = "; ".join(f"{problem.code} {problem.message}".strip() for problem in problems(body))
-    raise Interrupted(f"answers {response.status} {said}".strip(), wait_s=wait_s)
-
-
-def _asked_delay(response: Response) -> float | None:
-    asked = response.headers.get("Retry-After", "").strip()
-    if not asked:
-        return None
-    try:
-        seconds = (
-            float(asked)
-            if _NUMBER.fullmatch(asked)
-            else parsedate_to_datetime(asked).timestamp() - time.time()
-        )
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _MOST_ASKED_DELAY_S)
 
 
 def next_pages(client: HttpClient, url: str, *scopes: str) -> Iterator[Response]:

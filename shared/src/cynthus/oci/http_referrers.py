@@ -5,7 +5,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from cynthus.oci.descriptor import Descriptor, MediaType
-from cynthus.oci.http_client import HttpClient, Interrupted, next_pages, refusal, whole
+from cynthus.oci.http_answers import Interrupted, refusal, whole
+from cynthus.oci.http_client import HttpClient, next_pages
 from cynthus.oci.index import decode_index, encode_index
 from cynthus.oci.ports import ContentUnknown, Document, RegistryUnavailable
 from cynthus.oci.referring import of_type

@@ -8,32 +8,27 @@ from http import HTTPStatus
 from typing import BinaryIO
 
 from cynthus.oci.authentication import Credentials
-from cynthus.oci.connections import Body, ConnectionLost, Request, Response
-from cynthus.oci.descriptor import Descriptor, MediaType, NotAnImage, is_digest
-from cynthus.oci.http_client import HttpClient, Interrupted, next_pages, problems, refusal, whole
+from cynthus.oci.connections import ConnectionLost, Request, Response
+from cynthus.oci.descriptor import Descriptor, NotAnImage
+from cynthus.oci.documents import read_object
+from cynthus.oci.http_answers import Interrupted, refusal, whole
+from cynthus.oci.http_client import HttpClient, next_pages
+from cynthus.oci.http_manifests import HttpManifests
 from cynthus.oci.http_referrers import HttpReferrers
 from cynthus.oci.http_uploads import HttpUploads
-from cynthus.oci.index import read_object
 from cynthus.oci.manifest import digest_of
 from cynthus.oci.ports import (
-    BlobsUnknown,
     ContentDamaged,
     ContentUnknown,
     Document,
-    RegistryDenied,
     RegistryUnavailable,
 )
-from cynthus.oci.reference import checked_digest, checked_repository, checked_tag
+from cynthus.oci.reference import checked_digest, checked_repository
 from cynthus.oci.referring import described, subject_of
-from cynthus.oci.verification import check, verified
+from cynthus.oci.verification import verified
 
 __all__ = ["Credentials", "HttpRegistry"]
 
-_MANIFEST_TYPES = (
-    MediaType.INDEX, MediaType.MANIFEST, MediaType.DOCKER_INDEX, MediaType.DOCKER_MANIFEST,
-)  # fmt: skip
-_LONGEST_MANIFEST = 8 << 20
-_UNKNOWN = {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)")
 
@@ -66,7 +61,8 @@ class HttpRegistry:
         )
         weakref.finalize(self, self._client.connections.close)
         self._uploads = HttpUploads(self._client, chunk_bytes)
-        self._referrers = HttpReferrers(self._client, self.manifest, self._put_index)
+        self._manifests = HttpManifests(self._client, self._is_there)
+        self._referrers = HttpReferrers(self._client, self._manifests.read, self._manifests.write_index)
 
     def close(self) -> None:
         """End the idle connections; the registry can still be used."""
@@ -94,9 +90,7 @@ class HttpRegistry:
     def write(self, repository: str, digest: str, size: int, source: Callable[[], BinaryIO]) -> None:
         """Store a blob. Raises ContentDamaged, StorageFull."""
         self._blob(repository, digest)
-        self._uploads.write(
-            repository, digest, size, source, lambda: self.stat(repository, digest) is not None
-        )
+        self._uploads.write(repository, digest, size, source, lambda: self._is_there(repository, digest))
 
     def mount(self, repository: str, digest: str, source_repository: str) -> bool:
         """Make a blob of another repository one of this; False when that cannot be done."""
@@ -105,16 +99,13 @@ class HttpRegistry:
 
     def manifest(self, repository: str, reference: str) -> Document:
         """A manifest or index by digest or tag, verified. Raises ContentUnknown, ContentDamaged."""
-        response, body = self._get_manifest(repository, reference)
-        if response.status != HTTPStatus.OK:
-            raise refusal(response, "GET", body)
-        return _document(response, body, reference)
+        return self._manifests.read(repository, reference)
 
     def write_manifest(self, repository: str, body: bytes, media_type: str, *, tag: str | None = None) -> str:
         """Store a manifest and give its digest. Raises BlobsUnknown, NotAnImage."""
         digest = digest_of(body)
         subject = subject_of(body)
-        response = self._put_known(repository, tag or digest, body, media_type)
+        response = self._manifests.write(repository, tag or digest, body, media_type)
         if subject is not None and response.headers.get("OCI-Subject") != subject:
             self._referrers.add(repository, subject, described(body, media_type))
         return digest
@@ -123,7 +114,8 @@ class HttpRegistry:
         self, repository: str, digest: str, artifact_type: str | None = None
     ) -> Sequence[Descriptor]:
         """Manifests whose subject is this one."""
-        self._manifest(repository, checked_digest(digest))
+        checked_repository(repository)
+        checked_digest(digest)
         return self._referrers.find(repository, digest, artifact_type)
 
     def tags(self, repository: str) -> Sequence[str]:
@@ -141,68 +133,21 @@ class HttpRegistry:
 
     def remove_manifest(self, repository: str, digest: str) -> None:
         """Forget a manifest and its tags; what is not there is fine. Raises RegistryDenied."""
-        address = self._manifest(repository, checked_digest(digest))
         try:
-            subject = subject_of(self.manifest(repository, digest).body)
+            subject = subject_of(self.manifest(repository, checked_digest(digest)).body)
         except ContentUnknown:
             return
         except (ContentDamaged, NotAnImage):
             subject = None
-        response = self._client.ask("DELETE", address, self._client.scope(repository, "pull,delete"))
-        if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            response.discard()
-            raise RegistryDenied("the registry forbids to delete manifests: enable deletion in its settings")
-        if response.status not in {HTTPStatus.ACCEPTED, HTTPStatus.OK, HTTPStatus.NO_CONTENT, 404}:
-            raise refusal(response, "DELETE")
-        response.discard()
+        self._manifests.delete(repository, digest)
         if subject is not None:
             self._referrers.remove(repository, subject, digest)
 
+    def _is_there(self, repository: str, digest: str) -> bool:
+        return self.stat(repository, digest) is not None
+
     def _blob(self, repository: str, digest: str) -> str:
         return self._client.url(checked_repository(repository), "blobs", checked_digest(digest))
-
-    def _manifest(self, repository: str, reference: str) -> str:
-        checked = reference if is_digest(reference) else checked_tag(reference)
-        return self._client.url(checked_repository(repository), "manifests", checked)
-
-    def _get_manifest(self, repository: str, reference: str) -> tuple[Response, bytes]:
-        headers = {"Accept": ", ".join(_MANIFEST_TYPES)}
-        request = Request("GET", self._manifest(repository, reference), headers)
-        tries = self._client.tries(f"reading {reference} of {repository}")
-        while True:
-            try:
-                response = self._client.attempt(request, self._client.scope(repository))
-                return response, whole(response, _LONGEST_MANIFEST)
-            except Interrupted as error:
-                tries.again(error)
-
-    def _put_known(self, repository: str, reference: str, body: bytes, media_type: str) -> Response:
-        """Registries say for a moment that a blob is unknown while somebody else writes it once more."""
-        tries = self._client.tries(f"writing {reference} of {repository}")
-        while True:
-            try:
-                return self._put(repository, reference, body, media_type)
-            except BlobsUnknown as error:
-                there = [self.stat(repository, digest) is not None for digest in error.digests]
-                if not there or not all(there) or tries.failed > 1:
-                    raise
-                tries.again(Interrupted(str(error)))
-
-    def _put(self, repository: str, reference: str, body: bytes, media_type: str) -> Response:
-        response = self._client.ask(
-            "PUT",
-            self._manifest(repository, reference),
-            self._client.scope(repository, "pull,push"),
-            headers={"Content-Type": media_type},
-            body=Body.of(body),
-        )
-        if response.status in {HTTPStatus.CREATED, HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-            response.discard()
-            return response
-        raise _manifest_refusal(response)
-
-    def _put_index(self, repository: str, tag: str, body: bytes) -> None:
-        self._put(repository, tag, body, MediaType.INDEX)
 
     def _pieces(self, repository: str, digest: str, offset: int) -> Iterator[bytes]:
         address = self._blob(repository, digest)
@@ -241,48 +186,6 @@ def _behind(skip: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
         if skip < len(piece):
             yield piece[skip:]
         skip = max(0, skip - len(piece))
-
-
-def _document(response: Response, body: bytes, reference: str) -> Document:
-    if len(body) > _LONGEST_MANIFEST:
-        raise ContentDamaged(f"{reference} is no manifest: more than {_LONGEST_MANIFEST} bytes")
-    digest = digest_of(body)
-    said = reference if is_digest(reference) else response.headers.get("Docker-Content-Digest", "")
-    if is_digest(said):
-        check(body, said)
-    elif not _is_whole(body):
-        raise ContentDamaged(f"{reference} arrived cut or is no manifest")
-    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    if media_type not in _MANIFEST_TYPES:
-        media_type = _inner_type(body) or media_type
-    return Document(body, media_type, digest)
-
-
-def _is_whole(body: bytes) -> bool:
-    try:
-        read_object(body)
-    except NotAnImage:
-        return False
-    return True
-
-
-def _inner_type(body: bytes) -> str | None:
-    try:
-        said = read_object(body).get("mediaType")
-    except NotAnImage:
-        return None
-    return said if isinstance(said, str) else None
-
-
-def _manifest_refusal(response: Response) -> Exception:
-    body = response.body(64 << 10)
-    told = problems(body)
-    unknown = [problem for problem in told if problem.code in _UNKNOWN]
-    if unknown and response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
-        return BlobsUnknown(tuple(dict.fromkeys(digest for one in unknown for digest in one.digests)))
-    if any(problem.code == "MANIFEST_INVALID" for problem in told):
-        return NotAnImage(f"the registry takes no such manifest: {told[0].message}")
-    return refusal(response, "PUT", body)
 
 
 def _tags(response: Response) -> list[str]:

@@ -8,7 +8,8 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from cynthus.oci.connections import Body, Request, Response
-from cynthus.oci.http_client import HttpClient, Interrupted, elsewhere, problems, refusal, whole
+from cynthus.oci.http_answers import Interrupted, elsewhere, problems, refusal, whole
+from cynthus.oci.http_client import HttpClient
 from cynthus.oci.ports import ContentDamaged, ContentUnknown, RegistryDenied, RegistryUnavailable
 from cynthus.oci.verification import ended, exactly
 

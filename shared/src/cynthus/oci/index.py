@@ -1,11 +1,11 @@
 """Image indexes: which manifests there are, for which platforms."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cynthus.oci.descriptor import Descriptor, MediaType, NotAnImage
+from cynthus.oci.descriptor import Descriptor, MediaType
+from cynthus.oci.documents import NotAnImage, items, objects, read_object, text, text_or_none
 from cynthus.oci.manifest import canonical
 
 INDEXES = frozenset({MediaType.INDEX, MediaType.DOCKER_INDEX})
@@ -22,9 +22,10 @@ class Entry:
 
 def decode_index(body: bytes) -> tuple[Entry, ...]:
     """Raises NotAnImage, for an image manifest too."""
-    listed = read_object(body).get("manifests")
-    if not isinstance(listed, list):
+    read = read_object(body)
+    if "manifests" not in read:
         raise NotAnImage("the document is no image index")
+    listed = items(read["manifests"], "the manifests of an index")
     return tuple(Entry(Descriptor.decode(item), _platform(item.get("platform"))) for item in listed)
 
 
@@ -39,22 +40,10 @@ def encode_index(manifests: Sequence[Descriptor]) -> bytes:
     )
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """A JSON object. Raises NotAnImage."""
-    try:
-        read = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise NotAnImage("a document of an image is no JSON") from error
-    if not isinstance(read, dict):
-        raise NotAnImage("a document of an image is no JSON object")
-    return read
-
-
 def _platform(said: Any) -> str | None:
     if said is None:
         return None
-    try:
-        parts = [said["os"], said["architecture"], said.get("variant")]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise NotAnImage("a platform of an image index is not understood") from error
-    return "/".join(str(part) for part in parts if part)
+    read = objects(said, "a platform")
+    parts = [text(read.get(name), f"the {name} of a platform") for name in ("os", "architecture")]
+    variant = text_or_none(read.get("variant"), "the variant of a platform")
+    return "/".join([*parts, variant] if variant else parts)

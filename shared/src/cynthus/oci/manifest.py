@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cynthus.oci.descriptor import Descriptor, MediaType, NotAnImage
+from cynthus.oci.descriptor import Descriptor, MediaType
+from cynthus.oci.documents import NotAnImage, items, objects, read_object, text, text_or_none, texts
 
 
 class Note:
@@ -55,21 +56,18 @@ class Manifest:
     @classmethod
     def decode(cls, body: bytes) -> Self:
         """Raises NotAnImage, for an index too."""
-        read = _object(body)
-        try:
-            if "config" not in read or "layers" not in read:
-                raise NotAnImage(f"{read.get('mediaType') or 'the document'} is no image manifest")
-            subject = read.get("subject")
-            return cls(
-                config=Descriptor.decode(read["config"]),
-                layers=tuple(Descriptor.decode(layer) for layer in read["layers"]),
-                annotations=dict(read.get("annotations") or {}),
-                subject=None if subject is None else Descriptor.decode(subject),
-                artifact_type=read.get("artifactType"),
-                media_type=read.get("mediaType") or MediaType.MANIFEST,
-            )
-        except (TypeError, ValueError) as error:
-            raise NotAnImage(f"a manifest is not understood: {error}") from error
+        read = read_object(body)
+        if "config" not in read or "layers" not in read:
+            raise NotAnImage(f"{str(read.get('mediaType'))[:100]} is no image manifest")
+        subject = read.get("subject")
+        return cls(
+            config=Descriptor.decode(read["config"]),
+            layers=tuple(Descriptor.decode(layer) for layer in items(read["layers"], "layers")),
+            annotations=texts(read.get("annotations"), "the annotations of a manifest"),
+            subject=None if subject is None else Descriptor.decode(subject),
+            artifact_type=text_or_none(read.get("artifactType"), "the artifact type of a manifest"),
+            media_type=text_or_none(read.get("mediaType"), "a media type") or MediaType.MANIFEST,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +98,17 @@ class Config:
     @classmethod
     def decode(cls, body: bytes) -> Self:
         """Raises NotAnImage."""
-        read = _object(body)
-        try:
-            return cls(
-                architecture=read["architecture"],
-                os=read["os"],
-                diff_ids=tuple(read["rootfs"]["diff_ids"]),
-                execution=dict(read.get("config") or {}),
-                history=tuple(read.get("history") or ()),
-                variant=read.get("variant"),
-            )
-        except (KeyError, TypeError) as error:
-            raise NotAnImage(f"an image configuration is not understood: {error!r}") from error
+        read = read_object(body)
+        rootfs = objects(read.get("rootfs"), "the file system of an image")
+        execution = objects(read.get("config"), "how an image is run")
+        return cls(
+            architecture=text(read.get("architecture"), "the architecture of an image"),
+            os=text(read.get("os"), "the system of an image"),
+            diff_ids=tuple(text(one, "a diff id") for one in items(rootfs.get("diff_ids"), "diff ids")),
+            execution={**execution, **_variables(execution)},
+            history=tuple(objects(one, "history") for one in items(read.get("history"), "history")),
+            variant=text_or_none(read.get("variant"), "the variant of an image"),
+        )
 
     @property
     def env(self) -> dict[str, str]:
@@ -130,11 +127,6 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        read = json.loads(body)
-    except ValueError as error:
-        raise NotAnImage(f"a document of an image is no JSON: {error}") from error
-    if not isinstance(read, dict):
-        raise NotAnImage("a document of an image is no JSON object")
-    return read
+def _variables(execution: dict[str, Any]) -> dict[str, list[str]]:
+    listed = [text(one, "a variable of an image") for one in items(execution.get("Env"), "variables")]
+    return {"Env": listed} if listed else {}
