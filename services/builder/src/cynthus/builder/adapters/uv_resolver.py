@@ -2,40 +2,34 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
-from packaging.utils import canonicalize_name
 
 from cynthus.builder.adapters import uv_refusals
+from cynthus.builder.adapters.cuda_file import cuda_table
 from cynthus.builder.adapters.index_access import variables
+from cynthus.builder.adapters.local_wheels import local_builds, sized
 from cynthus.builder.adapters.uv_program import Scrubber, Uv
-from cynthus.builder.adapters.wheel_metadata import Metadata, read_metadata, static_metadata
+from cynthus.builder.adapters.uv_question import (
+    Question,
+    allow,
+    known,
+    origins_in,
+    plain,
+    platform_name,
+    write,
+)
+from cynthus.builder.adapters.wheel_metadata import Metadata, read_metadata
+from cynthus.builder.domain.cuda import Accelerator, decide, settle
 from cynthus.builder.domain.lock import Lock, LockedPackage, LockRefused, Target
 from cynthus.builder.domain.pylock import folders, parse_pylock, write_pylock
 from cynthus.builder.ports import ResolverUnavailable, Wheels
 from cynthus.planning.document import Plan
 from cynthus.planning.tree import SourceTree
 
-_GLIBCS = (17, 28, *range(31, 41))
 _ROUNDS = 20
 _NOTHING: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Question:
-    """What is asked of uv; grows while packages without wheels turn up."""
-
-    plan: Plan
-    target: Target
-    secrets: Mapping[str, str]
-    folder: Path
-    lines: Sequence[str]
-    sources: set[str] = field(default_factory=set)
-    metadata: dict[str, list[Metadata]] = field(default_factory=dict)
-    elsewhere: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 class UvResolver:
@@ -57,34 +51,56 @@ class UvResolver:
         self._extra_indexes = tuple(extra_indexes)
         self._torch_backend = torch_backend
 
-    def backend(self, plan: Plan) -> str | None:  # noqa: ARG002 - decided with the table of CUDA
-        """What the wheels of PyTorch are for: "cpu", "cu130"; None when the index decides."""
-        return None
+    def backend(self, plan: Plan) -> str | None:
+        """What torch's wheels are chosen for: "cpu", "cu130"; None where the index decides."""
+        if self._torch_backend == "auto":
+            return self._decided(plan).backend
+        return None if self._torch_backend == "off" else self._torch_backend
+
+    def _decided(self, plan: Plan) -> Accelerator:
+        return decide(cuda_table(), [item.text for item in plan.requirements], plan.gpu)
 
     async def resolve(self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str]) -> Lock:
         """A lock for the target. Raises LockRefused, ResolverUnavailable."""
         if not plan.requirements and plan.locked is None:
             return Lock(write_pylock((), target))
+        decided = self._decided(plan)
         with tempfile.TemporaryDirectory(prefix="cynthus-lock-") as folder:
-            question = _Question(
-                plan, target, secrets, Path(folder), [item.line() for item in plan.requirements]
-            )
-            if plan.locked is None:
-                packages, notes = await self._compile(question), _NOTHING
-            else:
-                packages, notes = await self._export(question, tree)
-        packages = tuple(await asyncio.to_thread(lambda: [_sized(package) for package in packages]))
-        return Lock(write_pylock(packages, target), packages, notes=notes)
+            lines = [item.line() for item in plan.requirements]
+            question = Question(plan, target, secrets, Path(folder), lines)
+            packages, notes = await self._solve(question, tree, decided.backend)
+        packages = tuple(await asyncio.to_thread(lambda: [sized(package) for package in packages]))
+        settled = settle(cuda_table(), decided, {one.name: one.version for one in packages}, plan.gpu)
+        notes = (*notes, *settled.why)
+        backend = self.backend(plan) if plan.locked is None else None
+        return Lock(write_pylock(packages, target), packages, backend, settled.min_driver, notes)
 
-    async def _compile(self, question: _Question) -> tuple[LockedPackage, ...]:
+    async def _solve(
+        self, question: Question, tree: SourceTree, backend: str
+    ) -> tuple[tuple[LockedPackage, ...], tuple[str, ...]]:
+        if question.plan.locked is not None:
+            return await self._export(question, tree)
+        here: list[str] = []
+        if self.backend(question.plan) is None:
+            here = await asyncio.to_thread(local_builds, self._find_links, backend, question.target)
+        if here:
+            # Without PyTorch's own index: its builds that lie here are better than the public one's for CUDA.
+            try:
+                return await self._compile(replace(question, preferred=here)), _NOTHING
+            except LockRefused as refused:
+                if refused.code != "dependency_conflict":
+                    raise
+        return await self._compile(question), _NOTHING
+
+    async def _compile(self, question: Question) -> tuple[LockedPackage, ...]:
         for _ in range(_ROUNDS):
             try:
                 text = await self._ask(question, "pylock.toml")
             except _Wheelless as found:
-                _allow(question, found.names, found.addressed)
+                allow(question, found.names, found.addressed)
                 continue
             packages = parse_pylock(text, question.target)
-            unknown = [one for one in packages if not one.is_wheel and not _known(question, one)]
+            unknown = [one for one in packages if not one.is_wheel and not known(question, one)]
             if not unknown:
                 return await self._marked(question, packages)
             await self._learn(question, await self._marked(question, unknown))
@@ -94,7 +110,7 @@ class UvResolver:
             "Pin versions that have wheels.",
         )
 
-    async def _learn(self, question: _Question, unknown: Sequence[LockedPackage]) -> None:
+    async def _learn(self, question: Question, unknown: Sequence[LockedPackage]) -> None:
         """Build what has no wheel, to know what it needs."""
         if self._wheels is None:
             names = ", ".join(package.name for package in unknown)
@@ -107,27 +123,27 @@ class UvResolver:
         for package in unknown:
             metadata = await asyncio.to_thread(read_metadata, built[package.sha256])
             entries = question.metadata.setdefault(package.name, [])
-            entries[:] = [one for one in entries if one.version not in {None, "0", metadata.version}]
+            entries[:] = [one for one in entries if one.version not in {"0", metadata.version}]
             entries.append(metadata)
 
     async def _marked(
-        self, question: _Question, packages: Sequence[LockedPackage]
+        self, question: Question, packages: Sequence[LockedPackage]
     ) -> tuple[LockedPackage, ...]:
         """The packages with the private index each came from."""
         if not question.plan.indexes:
             return tuple(packages)
-        origins = _origins(await self._ask(question, "requirements.txt"))
-        names = {_plain(index.url): index.name for index in question.plan.indexes}
+        origins = origins_in(await self._ask(question, "requirements.txt"))
+        names = {plain(index.url): index.name for index in question.plan.indexes}
         return tuple(
-            replace(package, index=names.get(_plain(origins.get(package.name, "")))) for package in packages
+            replace(package, index=names.get(plain(origins.get(package.name, "")))) for package in packages
         )
 
-    async def _ask(self, question: _Question, form: str) -> str:
+    async def _ask(self, question: Question, form: str) -> str:
         plan, target, folder = question.plan, question.target, question.folder
-        _write(folder, question)
+        write(folder, question)
         arguments = [
             "pip", "compile", "requirements.in", "--constraint", "constraints.txt", "--format", form,
-            "--python-version", target.python, "--python-platform", _platform(target), "--no-header",
+            "--python-version", target.python, "--python-platform", platform_name(target), "--no-header",
             "--no-annotate", "--only-binary", ":all:",
         ]  # fmt: skip
         for name in sorted(question.sources):
@@ -139,7 +155,7 @@ class UvResolver:
         return await self._run(question, *arguments)
 
     async def _export(
-        self, question: _Question, tree: SourceTree
+        self, question: Question, tree: SourceTree
     ) -> tuple[tuple[LockedPackage, ...], tuple[str, ...]]:
         plan, folder = question.plan, question.folder
         assert plan.lock_path is not None
@@ -169,14 +185,14 @@ class UvResolver:
         question.lines = [*pins, *(item.line() for item in plan.additions())]
         return await self._compile(question), notes
 
-    async def _run(self, question: _Question, *arguments: str) -> str:
+    async def _run(self, question: Question, *arguments: str) -> str:
         """The output; a passing trouble is given a second try. Raises LockRefused, ResolverUnavailable."""
         try:
             return await self._once(question, *arguments)
         except ResolverUnavailable:
             return await self._once(question, *arguments)
 
-    async def _once(self, question: _Question, *arguments: str) -> str:
+    async def _once(self, question: Question, *arguments: str) -> str:
         plan = question.plan
         names = [index.secret for index in plan.indexes if index.secret is not None]
         values = [question.secrets[name] for name in names if name in question.secrets]
@@ -203,55 +219,3 @@ class _Wheelless(Exception):
         super().__init__(", ".join(sorted(names)))
         self.names = names
         self.addressed = addressed
-
-
-def _allow(question: _Question, names: Iterable[str], addressed: set[str]) -> None:
-    """Take these from source; what they need is empty until it is known."""
-    for name in names:
-        question.sources.add(name)
-        version = "0" if name in addressed else None
-        question.metadata.setdefault(name, [Metadata(name, version, ())])
-
-
-def _known(question: _Question, package: LockedPackage) -> bool:
-    if package.name not in question.sources:
-        return True  # uv read it without running anything
-    return any(one.version == package.version != "0" for one in question.metadata.get(package.name, ()))
-
-
-def _write(folder: Path, question: _Question) -> None:
-    (folder / "requirements.in").write_text("\n".join(question.lines) + "\n")
-    (folder / "constraints.txt").write_text("\n".join(question.plan.constraints) + "\n")
-    entries = [one for name in sorted(question.metadata) for one in question.metadata[name]]
-    (folder / "uv.toml").write_text(static_metadata(entries))
-
-
-def _platform(target: Target) -> str:
-    newest = max((minor for minor in _GLIBCS if (2, minor) <= target.glibc), default=_GLIBCS[0])
-    return f"{target.machine}-manylinux_2_{newest}"
-
-
-def _origins(text: str) -> dict[str, str]:
-    """Package name -> the index that uv names beneath it."""
-    origins: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        if line and not line[0].isspace() and not line.startswith("#"):
-            name = str(canonicalize_name(line.partition("==")[0].partition(" ")[0].partition("[")[0]))
-        elif (found := line.strip()).startswith("# from ") and name:
-            origins[name] = found.removeprefix("# from ")
-    return origins
-
-
-def _plain(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-
-
-def _sized(package: LockedPackage) -> LockedPackage:
-    """Files of this machine have no size in the lock."""
-    if package.size is None and package.url.startswith("file:"):
-        path = Path(unquote(urlsplit(package.url).path))
-        if path.is_file():
-            return replace(package, size=path.stat().st_size)
-    return package
