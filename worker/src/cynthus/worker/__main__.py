@@ -20,7 +20,7 @@ def main() -> int:
         return 2
     os.umask(0o022)
     kernel.hide_memory()
-    keeper = supervisor.start(handover.revival(settings.token, held))
+    keeper = supervisor.start(handover.revival(settings.token, held), held.holding if held else None)
     return _run(settings, keeper, held)
 
 

@@ -68,7 +68,7 @@ class Agent:
     def _work(self) -> None:
         settings = self._settings
         hello = self._ask(f"{settings.url}/worker/v1/hello", _greeting(settings), 10.0)
-        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=_warm_up, args=(settings.home,), name="warm-up", daemon=True).start()
         url, wait_s = orders_url(hello["orders_url"]), float(hello.get("poll_s") or 25.0)
         question = {"machine": settings.machine, "wait_s": wait_s}
         tidy, ahead = False, self._prepull(hello)
@@ -177,6 +177,13 @@ def _greeting(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _warm_up() -> None:
-    """Import what an attempt needs while there is none."""
-    import cynthus.worker.attempt  # noqa: F401
+def _warm_up(home: str) -> None:
+    """Import what an attempt needs while there is none; clear away what a dead worker left running."""
+    import cynthus.worker.attempt
+    from cynthus.worker.containers.presence import names
+
+    if names():
+        import cynthus.worker.containers.runtime  # noqa: F401
+        from cynthus.worker.containers import orphans
+
+        orphans.remove(home)

@@ -93,18 +93,25 @@ class Attempt:
         spool = Spool(workspace.folder, self._settings.backlog_bytes, journal.shipped)
         give_up_s = self._settings.give_up_s
         shipper = Shipper(self._link, self._order, spool, self.control, give_up_s=give_up_s, journal=journal)
+        conclusion = self._conclusion(spool, shipper, journal)
         try:
-            self._supervise(workspace, spool, shipper)
+            if (report := journal.report) is None:
+                self._supervise(workspace, spool, shipper, conclusion)
+            else:
+                self._beat.harmless()
+                conclusion.post(report)
         except AttemptFailed as failure:
             workspace.free_reserve()
-            self._conclusion(spool, shipper).report(failure.cause, None, 0.0)
+            conclusion.report(failure.cause, None, 0.0)
         finally:
             spool.abandon()
             journal.close()
             if shipper.join(1.0):
                 spool.remove()
 
-    def _supervise(self, workspace: Workspace, spool: Spool, shipper: Shipper) -> None:
+    def _supervise(
+        self, workspace: Workspace, spool: Spool, shipper: Shipper, conclusion: Conclusion
+    ) -> None:
         order, control, runtime = self._order, self.control, self._runtime
 
         def disk_full(_: OSError) -> None:
@@ -133,7 +140,7 @@ class Attempt:
             oom_kills,
             order.timeout_s,
         )
-        self._conclusion(spool, shipper).conclude(made.outputs, cause_of(ending), ended, runtime.seconds)
+        conclusion.conclude(made.outputs, cause_of(ending), ended, runtime.seconds)
 
     def _give_back(self, error: OSError) -> None:
         """The machine itself failed, perhaps without a folder to work in."""
@@ -147,7 +154,7 @@ class Attempt:
                 self.control.check_ours,
             )
 
-    def _conclusion(self, spool: Spool, shipper: Shipper) -> Conclusion:
+    def _conclusion(self, spool: Spool, shipper: Shipper, journal: Journal) -> Conclusion:
         return Conclusion(
             self._link,
             self._order,
@@ -157,6 +164,7 @@ class Attempt:
             spool=spool,
             shipper=shipper,
             outputs=self._outputs,
+            journal=journal,
         )
 
     def _announce(self, pid: int, phases_ms: dict[str, float], shipper: Shipper) -> threading.Thread:

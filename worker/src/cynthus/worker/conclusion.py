@@ -9,6 +9,7 @@ from cynthus.worker.channel import Exit
 from cynthus.worker.content import insist
 from cynthus.worker.control import Control, Dropped
 from cynthus.worker.heartbeat import Heartbeat
+from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.outputs import Found, Outputs
@@ -35,6 +36,7 @@ class Conclusion:
         spool: Spool,
         shipper: Shipper,
         outputs: Outputs,
+        journal: Journal,
     ) -> None:
         self._link = link
         self._order = order
@@ -44,6 +46,7 @@ class Conclusion:
         self._spool = spool
         self._shipper = shipper
         self._outputs = outputs
+        self._journal = journal
 
     def conclude(self, folder: str, cause: Cause | None, ended: Exit, seconds: float) -> None:
         """Ship, upload, report. Raises Dropped, Refused, PlatformAway."""
@@ -73,6 +76,12 @@ class Conclusion:
             raise PlatformAway(f"the log is incomplete: {self._shipper.refused}")
         logs = {"chunks": self._shipper.chunks, "bytes": self._spool.shipped}
         message = {**self._report(cause, ended, seconds), "logs": logs, "outputs": outputs}
+        with suppress(OSError):
+            self._journal.keep_report(message)
+        self.post(message)
+
+    def post(self, message: dict[str, Any]) -> None:
+        """Post a report until it is answered."""
         url, token = self._url("finished"), self._order.token
         control = self._control
         insist(control, lambda: self._link.ask(url, token, message), self._give_up_s, control.check_ours)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from cynthus.worker.keeper import Revive
+from cynthus.worker.keeper import Holding, Revive
 
 _VARIABLE = "CYNTHUS_WORKER_HANDOVER"
 _MOST_REVIVALS = 5
@@ -20,6 +20,11 @@ class Held(NamedTuple):
     descriptors: tuple[int, ...]
     """The first is the lock of the workspace."""
     revivals: int
+
+    @property
+    def holding(self) -> Holding:
+        """What the next keeper has to hold."""
+        return {"order": self.order, "facts": self.facts}, self.descriptors
 
     @property
     def lock(self) -> int:

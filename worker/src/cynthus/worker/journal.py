@@ -16,6 +16,7 @@ class Journal:
     def __init__(self, folder: str) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._lock = threading.Lock()
+        self._report = f"{folder}/report.json"
         self._file = os.open(f"{folder}/journal", flags, 0o600)
         shipping = self._read(_SHIPPED)
         self.chunks = int(shipping.get("chunks", 0))
@@ -42,6 +43,23 @@ class Journal:
         """The lease was renewed."""
         self.renewed = at
         self._write(_RENEWED, {"renewed": at})
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """The report that ends the attempt, if it was made already."""
+        try:
+            with open(self._report, "rb") as file:
+                read: dict[str, Any] = json.load(file)
+        except FileNotFoundError:
+            return None
+        return read
+
+    def keep_report(self, message: dict[str, Any]) -> None:
+        """Before it is posted: whoever posts it again says the same."""
+        fresh = f"{self._report}.fresh"
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            json.dump(message, file)
+        os.replace(fresh, self._report)
 
     def close(self) -> None:
         """Give the descriptor back; what comes later is not worth keeping."""

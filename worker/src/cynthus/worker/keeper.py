@@ -26,20 +26,22 @@ _SWEEP_S = 10.0
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 Revive = Callable[[Mapping[str, Any], Sequence[int]], NoReturn]
+Holding = tuple[Mapping[str, Any], Sequence[int]]
+"""What another worker needs to take over what outlived this one, and descriptors that stay open for it."""
 
 
 class Keeper:
     """Owns the process: made in the forked copy, never returns from `serve`."""
 
-    def __init__(self, channel: socket.socket, revive: Revive) -> None:
+    def __init__(self, channel: socket.socket, revive: Revive, held: Holding | None) -> None:
         self._channel = channel
         self._revive = revive
-        self._held: tuple[Mapping[str, Any], list[int]] | None = None
+        self._held = held
         self._child: int | None = None
         self._program: int | None = None
         self._confined: Confined | None = None
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake})
+        _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake, *(held[1] if held else ())})
         os.setsid()
         kernel.adopt_orphans()
         kernel.retitle(_TITLE)

@@ -9,7 +9,7 @@ from typing import Any
 from cynthus.worker import kernel
 from cynthus.worker.channel import Command, Exit, receive, send
 from cynthus.worker.confined import SandboxFailed
-from cynthus.worker.keeper import Keeper, Revive
+from cynthus.worker.keeper import Holding, Keeper, Revive
 
 
 class SupervisorGone(Exception):
@@ -67,14 +67,14 @@ class Supervisor:
         return message
 
 
-def start(revive: Revive) -> Supervisor:
-    """Fork the supervisor. Call it before any thread exists."""
+def start(revive: Revive, held: Holding | None = None) -> Supervisor:
+    """Fork the supervisor, with what it is to hold from the beginning. Call it before any thread exists."""
     kernel.adopt_orphans()
     mine, its = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         try:
-            Keeper(its, revive).serve()
+            Keeper(its, revive, held).serve()
         except BaseException:  # noqa: BLE001 - never run on as a second agent
             os._exit(1)
     its.close()
