@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cynthus.oci.descriptor import MediaType
+from cynthus.oci.descriptor import MediaType, NotAnImage
 from cynthus.oci.http_registry import HttpRegistry
 from cynthus.oci.manifest import digest_of
 from cynthus.oci.ports import (
@@ -123,6 +123,19 @@ def test_refusals_are_not_tried_again(
     with pytest.raises(expected, match=str(status)):
         images.manifest(repository, "latest")
     assert (len(network.seen), pauses) == (1, [])
+
+
+def test_a_refusal_that_is_cut_is_a_refusal(
+    images: HttpRegistry, network: FaultyHttp, repository: str
+) -> None:
+    network.faults = [Fault("", times=100, cut_download_after=0, change_body=lambda _: b"x" * 100)]
+    assert list(images.tags(repository)) == []
+    with pytest.raises(RegistryUnavailable):
+        images.manifest(repository, DIGEST)
+    with pytest.raises(NotAnImage):
+        images.write_manifest(repository, b"", MediaType.MANIFEST)
+    with pytest.raises(RegistryUnavailable):
+        images.write_manifest(repository, b"{}", MediaType.MANIFEST)
 
 
 def test_an_upload_that_is_cut_begins_again(

@@ -190,6 +190,22 @@ def test_a_registry_that_forbids_deletion_says_so(open_to_all: StrictRegistry) -
         assert images.manifest("ada/digits", "latest").body == body
 
 
+def test_tags_are_deleted_before_their_manifest_where_the_registry_wants_it(
+    open_to_all: StrictRegistry,
+) -> None:
+    open_to_all.keeps_tagged = True
+    with Client(open_to_all.home).open() as images:
+        one, two = (image(images, "ada/digits", b"layer", note=note).encode() for note in "ab")
+        for tag in ("latest", "v1", "v2"):
+            images.write_manifest("ada/digits", one, MediaType.MANIFEST, tag=tag)
+        images.write_manifest("ada/digits", two, MediaType.MANIFEST, tag="v2")
+        images.remove_manifest("ada/digits", digest_of(one))
+        assert list(images.tags("ada/digits")) == ["v2"]
+        with pytest.raises(ContentUnknown):
+            images.manifest("ada/digits", digest_of(one))
+        assert images.manifest("ada/digits", "v2").body == two
+
+
 def test_errors_say_what_was_asked_and_no_more(guarded: StrictRegistry) -> None:
     guarded.blobs_elsewhere = True
     with Client(guarded.home, ADA).open() as images, pytest.raises(ContentUnknown) as unknown:

@@ -43,6 +43,14 @@ def whole(response: Response, limit: int = 8 << 20) -> bytes:
         raise Interrupted(str(error)) from error
 
 
+def explanation(response: Response) -> bytes:
+    """The body of a refusal; nothing when it is cut."""
+    try:
+        return response.body(64 << 10)
+    except ConnectionLost:
+        return b""
+
+
 def elsewhere(url: str, location: str) -> str:
     """Where an answer leads to. Raises Interrupted where no request may go."""
     there = urljoin(url, location)
@@ -79,7 +87,7 @@ def problems(body: bytes) -> tuple[Problem, ...]:
 
 def refusal(response: Response, method: str, body: bytes | None = None) -> Exception:
     """The error for an answer that is of no use."""
-    told = problems(response.body(64 << 10) if body is None else body)
+    told = problems(explanation(response) if body is None else body)
     said = f"{described(method, response.url)} answers {response.status}"
     text = "; ".join([said, *(f"{problem.code} {problem.message}".strip() for problem in told)])
     if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

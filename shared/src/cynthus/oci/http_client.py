@@ -84,6 +84,10 @@ class HttpClient:
         """For something that is tried as a whole."""
         return Tries(self._attempts, self._pause, what)
 
+    def rest(self, seconds: float) -> None:
+        """Wait up to so long, each caller a little differently."""
+        self._pause(random.uniform(seconds / 3, seconds))  # noqa: S311 - jitter
+
     def ask(self, method: str, url: str, *scopes: str, **more: Any) -> Response:
         """The answer, also an unwelcome one; what may pass is tried again. Raises RegistryUnavailable."""
         request = Request(method, url, **more)

@@ -1,15 +1,22 @@
 """Manifests in a registry: read and verified, written, deleted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from cynthus.oci.connections import Body, Request, Response
 from cynthus.oci.descriptor import MediaType, is_digest
 from cynthus.oci.documents import NotAnImage, read_object
-from cynthus.oci.http_answers import Interrupted, problems, refusal, whole
+from cynthus.oci.http_answers import Interrupted, explanation, problems, refusal, whole
 from cynthus.oci.http_client import HttpClient
 from cynthus.oci.manifest import digest_of
-from cynthus.oci.ports import BlobsUnknown, ContentDamaged, Document, RegistryDenied
+from cynthus.oci.ports import (
+    BlobsUnknown,
+    ContentDamaged,
+    ContentUnknown,
+    Document,
+    RegistryDenied,
+    RegistryUnavailable,
+)
 from cynthus.oci.reference import checked_repository, checked_tag
 from cynthus.oci.verification import check
 
@@ -18,6 +25,7 @@ _TYPES = (
 )  # fmt: skip
 _LONGEST = 8 << 20
 _UNKNOWN = {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}
+_STILL_TAGGED = "GOOGLE_MANIFEST_DANGLING_TAG"
 _TRIES_WITH_ALL_BLOBS = 3
 
 
@@ -52,16 +60,38 @@ class HttpManifests:
                     raise
                 tries.again(Interrupted(str(error)))
 
-    def delete(self, repository: str, digest: str) -> None:
-        """What is not there is fine. Raises RegistryDenied."""
+    def delete(self, repository: str, digest: str, tags: Callable[[str], Sequence[str]]) -> None:
+        """What is not there is fine. Raises RegistryDenied.
+
+        Some registries want the `tags` of a manifest deleted before it.
+        """
+        body = self._delete(repository, digest)
+        if any(problem.code == _STILL_TAGGED for problem in problems(body)):
+            for tag in tags(repository):
+                if self._named(repository, tag) == digest:
+                    self._delete(repository, tag)
+            body = self._delete(repository, digest)
+        if body:
+            raise RegistryUnavailable(f"{repository} keeps {digest}: {body[:200]!r}")
+
+    def _delete(self, repository: str, reference: str) -> bytes:
+        """Nothing when it is gone, else why it is still tagged."""
         scope = self._client.scope(repository, "pull,delete")
-        response = self._client.ask("DELETE", self._url(repository, digest), scope)
+        response = self._client.ask("DELETE", self._url(repository, reference), scope)
+        body = explanation(response)
         if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            response.discard()
             raise RegistryDenied("the registry forbids to delete manifests: enable deletion in its settings")
-        if response.status not in {HTTPStatus.ACCEPTED, HTTPStatus.OK, HTTPStatus.NO_CONTENT, 404}:
-            raise refusal(response, "DELETE")
-        response.discard()
+        if response.status in {HTTPStatus.ACCEPTED, HTTPStatus.OK, HTTPStatus.NO_CONTENT, 404}:
+            return b""
+        if any(problem.code == _STILL_TAGGED for problem in problems(body)):
+            return body
+        raise refusal(response, "DELETE", body)
+
+    def _named(self, repository: str, tag: str) -> str | None:
+        try:
+            return self.read(repository, tag).digest
+        except (ContentUnknown, ContentDamaged):
+            return None
 
     def _url(self, repository: str, reference: str) -> str:
         checked = reference if is_digest(reference) else checked_tag(reference)
@@ -124,7 +154,7 @@ def _inner_type(body: bytes) -> str | None:
 
 
 def _refusal(response: Response) -> Exception:
-    body = response.body(64 << 10)
+    body = explanation(response)
     told = problems(body)
     unknown = [problem for problem in told if problem.code in _UNKNOWN]
     if unknown and response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:

@@ -11,7 +11,8 @@ from cynthus.oci.index import decode_index, encode_index
 from cynthus.oci.ports import ContentUnknown, Document, RegistryUnavailable
 from cynthus.oci.referring import of_type
 
-_TRIES = 20
+_TRIES = 60
+_TURN_S = 0.15
 
 
 class HttpReferrers:
@@ -70,12 +71,19 @@ class HttpReferrers:
         change: Callable[[list[Descriptor]], list[Descriptor]],
         is_done: Callable[[set[str]], bool],
     ) -> None:
-        with self._lock:  # between processes a registry offers no such thing: look again after writing
+        """Registries compare nothing before they write, so look again when others have had their turn."""
+        seen = False
+        with self._lock:
             for _ in range(_TRIES):
                 listed = self._listed(repository, subject)
-                if is_done({one.digest for one in listed}):
+                if not is_done({one.digest for one in listed}):
+                    self._write(repository, _tag(subject), encode_index(change(listed)))
+                    seen = False
+                elif seen:
                     return
-                self._write(repository, _tag(subject), encode_index(change(listed)))
+                else:
+                    seen = True
+                    self._client.rest(_TURN_S)
         raise RegistryUnavailable(f"others keep changing the referrers of {subject}")
 
     def _listed(self, repository: str, subject: str) -> list[Descriptor]:

@@ -139,7 +139,7 @@ class HttpRegistry:
             return
         except (ContentDamaged, NotAnImage):
             subject = None
-        self._manifests.delete(repository, digest)
+        self._manifests.delete(repository, digest, self.tags)
         if subject is not None:
             self._referrers.remove(repository, subject, digest)
 
