@@ -206,7 +206,7 @@ class Engine:
     def remove(self, container: str) -> None:
         """Kill and remove it with its volumes; one that is not there, or going already, is fine."""
         try:
-            self._container("DELETE", container, "", {"force": "true", "v": "true"}, timeout_s=60.0)
+            self._container("DELETE", container, "", {"force": "true", "v": "true"}, timeout_s=20.0)
         except (NoSuchContainer, ContainerConflict):
             return
 
@@ -259,14 +259,23 @@ class Engine:
 
     # networks
 
-    def ensure_network(self, name: str, options: Mapping[str, Any]) -> None:
-        """Make a network unless there is one of that name."""
+    def ensure_network(self, name: str, bridge: str) -> None:
+        """A network of its own behind the bridge interface `bridge`, unless there is one of that name.
+
+        It has a way out; on Docker its containers do not see each other.
+        """
         if self.transport.ask("GET", f"/networks/{name}").status < _OK:
             return
-        body = {"Name": name, "Driver": "bridge", "CheckDuplicate": True, **options}
-        answer = self.transport.ask("POST", "/networks/create", body=body)
+        path, body = "/networks/create", _docker_network(name, bridge)
+        if self.kind == "podman":
+            path, body = "/v4.0.0/libpod/networks/create", _podman_network(name, bridge)
+        answer = self.transport.ask("POST", path, body=body)
         if answer.status != _CONFLICT and "already" not in answer.message:
             _checked(answer)
+
+    def remove_network(self, name: str) -> None:
+        """Forget a network; one that is not there, or in use, is left."""
+        self.transport.ask("DELETE", f"/networks/{name}")
 
     def _container(
         self,
@@ -318,6 +327,18 @@ def _state(body: Mapping[str, Any]) -> State:
 
 def _name(item: Mapping[str, Any]) -> str:
     return str(next(iter(item.get("Names") or ()), "")).removeprefix("/")
+
+
+def _docker_network(name: str, bridge: str) -> dict[str, Any]:
+    options = {
+        "com.docker.network.bridge.name": bridge,
+        "com.docker.network.bridge.enable_icc": "false",
+    }
+    return {"Name": name, "Driver": "bridge", "CheckDuplicate": True, "EnableIPv6": False, "Options": options}
+
+
+def _podman_network(name: str, bridge: str) -> dict[str, Any]:
+    return {"name": name, "driver": "bridge", "network_interface": bridge, "dns_enabled": False}
 
 
 def _encoded(credentials: Credentials) -> str:

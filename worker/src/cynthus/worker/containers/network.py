@@ -10,7 +10,7 @@ from cynthus.containers.engine import Engine
 from cynthus.containers.errors import EngineRefused
 
 NAME = "cynthus"
-BRIDGE = "cynthus0"
+BRIDGES = {"docker": "cynthus0", "podman": "cynthus1"}
 _METADATA = "169.254.0.0/16"
 _METADATA_6 = ("fe80::/10", "fd20:ce::/64", "fd00:ec2::/64")
 _TIMEOUT_S = 10.0
@@ -25,9 +25,10 @@ def ensure(engine: Engine) -> str:
     with _lock:
         if time.monotonic() - _seen.get(place, -_TRUST_S) < _TRUST_S:
             return NAME
-        engine.ensure_network(NAME, _options(engine))
+        bridge = BRIDGES[engine.kind]
+        engine.ensure_network(NAME, bridge)
         if os.geteuid() == 0 and not engine.rootless:
-            for program, rule in rules():
+            for program, rule in rules(bridge):
                 _enforce(program, rule)
         _seen[place] = time.monotonic()
     return NAME
@@ -39,26 +40,16 @@ def forget() -> None:
         _seen.clear()
 
 
-def rules() -> Iterator[tuple[str, list[str]]]:
+def rules(bridge: str) -> Iterator[tuple[str, list[str]]]:
     """Before any other rule, for everything that comes out of the bridge."""
     here = ["-m", "addrtype", "--dst-type", "LOCAL"]
-    yield "iptables", ["-i", BRIDGE, "-d", _METADATA, "-j", "DROP"]
-    yield "iptables", ["-i", BRIDGE, *here, "-j", "DROP"]
+    for kind in ("tcp", "udp"):  # a cloud's metadata address is its name server too
+        metadata = ["-i", bridge, "-d", _METADATA, "-p", kind, "-m", kind, "!", "--dport", "53"]
+        yield "iptables", [*metadata, "-j", "DROP"]
+    yield "iptables", ["-i", bridge, *here, "-j", "DROP"]
     for place in _METADATA_6:
-        yield "ip6tables", ["-i", BRIDGE, "-d", place, "-j", "DROP"]
-    yield "ip6tables", ["-i", BRIDGE, *here, "-j", "DROP"]
-
-
-def _options(engine: Engine) -> dict[str, object]:
-    if engine.kind == "podman":
-        return {"Options": {"com.docker.network.bridge.name": BRIDGE, "isolate": "true"}}
-    return {
-        "EnableIPv6": False,
-        "Options": {
-            "com.docker.network.bridge.name": BRIDGE,
-            "com.docker.network.bridge.enable_icc": "false",
-        },
-    }
+        yield "ip6tables", ["-i", bridge, "-d", place, "-j", "DROP"]
+    yield "ip6tables", ["-i", bridge, *here, "-j", "DROP"]
 
 
 def _enforce(program: str, rule: list[str]) -> None:
