@@ -71,7 +71,8 @@ def read(text: str) -> Syntax:
             at += 1
             continue
         instruction, at = _instruction(lines, at, escape)
-        instructions.append(instruction)
+        if instruction.name:
+            instructions.append(instruction)
     return Syntax(tuple(instructions), directives)
 
 
@@ -141,7 +142,7 @@ def _is_blank(line: str) -> bool:
 
 def _instruction(lines: list[str], start: int, escape: str) -> tuple[Instruction, int]:
     joined, at = _joined(lines, start, escape)
-    first, *rest = joined.split(None, 1)
+    first, *rest = joined.split(None, 1) or [""]
     name, value = first.upper(), "".join(rest).strip()
     flags: list[tuple[str, str]] = []
     while match := _FLAG.match(value):

@@ -8,6 +8,8 @@ from posixpath import normpath
 _MOST_LENGTH = 4096
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[\^?[^\]]+\]|\\.|.", re.DOTALL)
 
+_REPEATED = re.compile(r"(?:\*\*/)+")
+
 
 @dataclass(frozen=True, slots=True)
 class _Token:
@@ -29,10 +31,9 @@ def excluded(text: str) -> Callable[[str], bool]:
     rules = [rule for line in text.removeprefix("\ufeff").splitlines() if (rule := _rule(line)) is not None]
 
     def decide(path: str) -> bool:
-        parents = _with_parents(path)
         out = False
         for rule in rules:
-            if rule.keeps == out and any(_matches(rule.tokens, one) for one in parents):
+            if rule.keeps == out and _matches(rule.tokens, path):
                 out = not rule.keeps
         return out
 
@@ -48,12 +49,8 @@ def _rule(line: str) -> _Rule | None:
     pattern = normpath(pattern).lstrip("/") if pattern else ""
     if pattern in {".", ""}:
         return None
+    pattern = _REPEATED.sub("**/", pattern)
     return _Rule(tuple(_token(piece) for piece in _TOKEN.findall(pattern)), keeps)
-
-
-def _with_parents(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
 _ANY = re.compile(".", re.DOTALL)
@@ -89,12 +86,14 @@ def _class(piece: str) -> re.Pattern[str]:
 
 
 def _matches(tokens: tuple[_Token, ...], path: str) -> bool:
-    """All places a match can be at, moved along together: no pattern takes long.
+    """Whether the path or a folder it is in matches. All places move along together.
 
     A place is the next token's index; inside folders that `**/` takes up it is ~index.
     """
     places = _with_empty(tokens, {0})
     for character in path:
+        if character == "/" and len(tokens) in places:
+            return True
         moved = set[int]()
         for place in places:
             moved |= _moved(tokens, place, character)
