@@ -7,15 +7,17 @@ from types import TracebackType
 from typing import Self
 
 _BATCH = 1024 * 1024
-_MOST_WAITING = 8
+_MOST_WAITING = 4
 
 
 class Hashing:
-    """One thread, started when there is enough to hash; at most some MB behind."""
+    """One thread, at most some MB behind."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
+        self._batch: list[tuple[Digest, bytes]] = []
+        self._batch_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -31,54 +33,41 @@ class Hashing:
 
     def later(self, digest: "Digest", data: bytes) -> None:
         """Adds to it, in order."""
-        while len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(digest.add, data))
+        self._batch.append((digest, data))
+        self._batch_bytes += len(data)
+        if self._batch_bytes >= _BATCH:
+            while len(self._waiting) >= _MOST_WAITING:
+                self._waiting.popleft().result()
+            self._waiting.append(self._pool.submit(_hash, self._batch))
+            self._batch, self._batch_bytes = [], 0
 
     def wait(self) -> None:
         """Until nothing is behind."""
         while self._waiting:
             self._waiting.popleft().result()
+        _hash(self._batch)
+        self._batch, self._batch_bytes = [], 0
 
 
 class Digest:
     """A SHA-256 that is known a little later."""
 
-    __slots__ = ("_behind", "_hasher", "_hashing", "_held", "_held_bytes")
+    __slots__ = ("_hashing", "hasher")
 
     def __init__(self, hashing: Hashing) -> None:
         self._hashing = hashing
-        self._hasher = sha256()
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._behind = False
+        self.hasher = sha256()
 
     def update(self, data: bytes) -> None:
         """The next bytes."""
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes >= _BATCH:
-            self._behind = True
-            self._hashing.later(self, self._taken())
-
-    def close(self) -> None:
-        """No more bytes: what is held is let go."""
-        if self._behind:
-            self._hashing.later(self, self._taken())
-        else:
-            self._hasher.update(self._taken())
-
-    def add(self, data: bytes) -> None:
-        """In the thread beside."""
-        self._hasher.update(data)
+        self._hashing.later(self, data)
 
     def digest(self) -> bytes:
-        """Of everything, after close()."""
-        if self._behind:
-            self._hashing.wait()
-        return self._hasher.digest()
+        """Of everything until now."""
+        self._hashing.wait()
+        return self.hasher.digest()
 
-    def _taken(self) -> bytes:
-        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held, self._held_bytes = [], 0
-        return data
+
+def _hash(batch: "list[tuple[Digest, bytes]]") -> None:
+    for digest, data in batch:
+        digest.hasher.update(data)

@@ -6,7 +6,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +27,7 @@ class LayerWriter:
     def __init__(self, file: BinaryIO, hashing: Hashing) -> None:
         self.hashing = hashing
         self._file = file
-        self._packed = sha256()
+        self._packed = hashing.new()
         self._plain = hashing.new()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -63,10 +62,9 @@ class LayerWriter:
         self.write(tar.END)
         self._flush()
         self._file.flush()
-        self._plain.close()
         return PackedLayer(
             path=path,
-            digest=f"sha256:{self._packed.hexdigest()}",
+            digest=f"sha256:{self._packed.digest().hex()}",
             size=self._file.tell(),
             diff_id=f"sha256:{self._plain.digest().hex()}",
             kind=kind,

@@ -92,7 +92,6 @@ def _add(sources: "_Sources", file: Placed, wheel: Wheel, layer: LayerWriter) ->
         _write(layer, file.path, file.content, file.mode)
         digest = layer.hashing.new()
         digest.update(file.content)
-        digest.close()
         return digest, len(file.content)
     archive = sources.open(wheel)
     return splice(archive, file.content, file.path, file.mode, layer), file.content.size

@@ -28,7 +28,6 @@ def splice(archive: Zip, member: Member, path: str, mode: int, layer: LayerWrite
             digest.update(chunk)
     layer.end_stream(member.crc, member.size)
     layer.write(tar.padding(member.size))
-    digest.close()
     return digest
 
 
