@@ -29,7 +29,7 @@ from cynthus.builder.domain.image_build import BuildRefused
 from cynthus.builder.packing.layer import PackedLayer
 
 _PIECE = 1024 * 1024
-_LEVEL = 4
+_LEVEL = 3
 _SET_ID = 0o6000
 _LOADER_FOLDERS = re.compile(r"^\s*/?([A-Za-z0-9][\w./+-]*)\s*$", re.MULTILINE)
 _LIBRARY = re.compile(r"[^/]+\.so\.[\w.]+")
