@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from cynthus.builder.adapters.dockerfile_builds import DockerfileBuilds
 from cynthus.builder.adapters.image_archive import Known
+from cynthus.builder.adapters.image_builders import LABEL
 from cynthus.builder.domain.image_build import BuildLimits, BuildRefused, DockerfileImage
 from cynthus.oci.folder_registry import FolderRegistry
 from cynthus.oci.http_registry import HttpRegistry
@@ -71,9 +73,12 @@ def run(*command: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of most builds: buildah keeps the base in it."""
-    return tmp_path_factory.mktemp("dockerfile-builds")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of most builds: buildah keeps the base in it. The engine's images of builds go at the end."""
+    yield tmp_path_factory.mktemp("dockerfile-builds")
+    if shutil.which("docker"):
+        prune = ["docker", "image", "prune", "--force", f"--filter=label={LABEL}"]
+        subprocess.run(prune, capture_output=True, check=False)
 
 
 @pytest.fixture
