@@ -74,7 +74,7 @@ def run(*command: str) -> str:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of most builds: buildah keeps the base in it. The engine's images of builds go at the end."""
+    """The folder of most builds: buildah keeps the base in it. Images of builds go at the end."""
     yield tmp_path_factory.mktemp("dockerfile-builds")
     if shutil.which("docker"):
         prune = ["docker", "image", "prune", "--force", f"--filter=label={LABEL}"]
