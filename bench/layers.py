@@ -17,7 +17,7 @@ from cynthus.builder.packing.source import source_layer
 from cynthus.snapshots.manifest import Entry
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-WHEELS = {"numpy": 7, "scikit-learn": 7, "torch": 3}
+WHEELS = {"numpy": 7, "scikit-learn": 7, "torch==2.13.0": 3}
 """With the rounds each is measured in."""
 FILES, BYTES = 200, 2_400_000
 OURS = "spliced"
@@ -130,7 +130,7 @@ def _add(archive, path, size, content):
 
 def _fetched(name, folder):
     """A wheel for this Python, from the index or the folders that pip is told of."""
-    into = folder / name
+    into = folder / name.partition("=")[0]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
          "--dest", str(into), name],

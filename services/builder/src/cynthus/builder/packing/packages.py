@@ -141,5 +141,5 @@ class _Sources(ExitStack):
         """Its archive."""
         if self._archive is None or self._path != wheel.path:
             self.close()
-            self._archive, self._path = self.enter_context(Zip(wheel.path)), wheel.path
+            self._archive, self._path = self.enter_context(Zip(wheel.path, ())), wheel.path
         return self._archive

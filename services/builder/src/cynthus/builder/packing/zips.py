@@ -61,13 +61,13 @@ class _Listed:
 class Zip:
     """An open zip file: `members` are its files, checked against each other and against their own headers."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises WheelRefused, OSError."""
+    def __init__(self, path: Path, members: tuple[Member, ...] | None = None) -> None:
+        """With `members` it was read before, and is not read again. Raises WheelRefused, OSError."""
         self._name = path.name
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._size = os.fstat(self._descriptor).st_size
-            self.members = self._read()
+            self.members = self._read() if members is None else members
         except BaseException:
             os.close(self._descriptor)
             raise
