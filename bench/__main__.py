@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-NAMES = ["cli", "server", "submit", "runs", "event_store", "bus"]
+NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers"]
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -249,3 +249,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(folder: Path) -> None:
 def test_another_content_than_promised_is_refused(folder: Path) -> None:
     with pytest.raises(LayerRefused, match="not sha256:0"):
         unpack(io.BytesIO(SMALL), str(folder), diff_id="sha256:" + "0" * 64)
+
+
+@pytest.mark.timeout(30)
+def test_members_that_grow_a_lot_and_end_inside_a_window_are_read(folder: Path) -> None:
+    zeros = bytes(3 * 1024 * 1024 - 512)
+    first, last = entry(b"a", zeros), entry(b"b", b"x" * 512) + END
+    layer = gzip.compress(first, mtime=0) + gzip.compress(last, mtime=0) + gzip.compress(b"", mtime=0)
+    unpack([layer], str(folder))
+    assert tree(folder) == {"a": zeros, "b": b"x" * 512}

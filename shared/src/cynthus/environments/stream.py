@@ -101,7 +101,7 @@ def _gunzipped(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
                 position += len(given)
                 fresh = False
                 yield member.decompress(given, _PIECE_BYTES)
-                while member.unconsumed_tail:
+                while member.unconsumed_tail and not member.eof:
                     yield member.decompress(member.unconsumed_tail, _PIECE_BYTES)
                 if member.eof:
                     position -= len(member.unused_data)

@@ -52,6 +52,8 @@ class BuilderSettings(BaseSettings):
     """Folders or pages of more wheels."""
     torch_backend: Literal["auto", "off"] = "auto"
     """`off` takes PyTorch from the ordinary index."""
+    walls_needed: bool = False
+    """Build no source where there is no sandbox: for platforms of many owners."""
     import_checks: bool = True
     """Try a program's imports in its image before a machine is asked for."""
     keep_days: float = 30.0

@@ -9,8 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cynthus.builder.adapters.apt_archive import AptArchive
+from cynthus.builder.adapters.apt_packages import AptPackages
 from cynthus.builder.adapters.blob_sources import BlobSources
 from cynthus.builder.adapters.dockerfile_builds import DockerfileBuilds
+from cynthus.builder.adapters.import_trial import SandboxImportTrial
 from cynthus.builder.adapters.postgres_builds import PostgresBuilds
 from cynthus.builder.adapters.postgres_catalogue import PostgresCatalogue
 from cynthus.builder.adapters.postgres_index import PostgresIndex
@@ -18,7 +21,7 @@ from cynthus.builder.adapters.registry_bases import CatalogueEntry, RegistryBase
 from cynthus.builder.adapters.source_builds import SourceBuilds
 from cynthus.builder.adapters.uv_resolver import UvResolver
 from cynthus.builder.adapters.wheelhouse import Wheelhouse
-from cynthus.builder.api import distribution
+from cynthus.builder.api import distribution, internal
 from cynthus.builder.assembly.dependencies import Dependencies
 from cynthus.builder.assembly.imports import ImportChecks
 from cynthus.builder.assembly.own_dockerfile import OwnDockerfile
@@ -30,10 +33,9 @@ from cynthus.builder.domain.image_build import BuildLimits
 from cynthus.builder.domain.repositories import Repositories
 from cynthus.builder.handlers import SERVICE, BuildHandler
 from cynthus.builder.main import create_app
-from cynthus.builder.recipe import Recipe as OldRecipe
 from cynthus.builder.settings import BuilderSettings
 from cynthus.builder.workshop import Workshop
-from cynthus.events import RunRequested
+from cynthus.events import Event, RunCancelled, RunFailed, RunRequested, RunSucceeded
 from cynthus.oci.authentication import Credentials
 from cynthus.oci.folder_registry import FolderRegistry
 from cynthus.oci.http_registry import HttpRegistry
@@ -41,22 +43,8 @@ from cynthus.oci.ports import Registry
 from cynthus.runtime.exchange import exchange, history
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
+from cynthus.store.consumer import Handle
 from cynthus.web.tokens import TokenRefused, WorkerTokens
-
-
-class NoTrial:
-    """Nothing is tried."""
-
-    async def try_imports(self, *_: object) -> None:
-        """Nothing."""
-
-
-class NoSystems:
-    """No packages."""
-
-    async def layer(self, *_: object) -> tuple[None, tuple[str, ...]]:
-        """Nothing."""
-        return None, ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +63,22 @@ async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIt
     """The assembled service."""
     builds = PostgresBuilds(platform.database)
     store = history(platform, SERVICE, [builds])
-    resolver = UvResolver(settings.uv or _find_uv())
-    recipe = OldRecipe(builds, BlobSources(platform.blobs), resolver, default_python=settings.default_python)
+    works = assemble(settings, platform, builds)
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
-    workshop = Workshop(builds, recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
-    app = create_app()
-    tasks = await exchange(platform, app, store, {RunRequested: handler.requested})
-    yield Service(SERVICE, app, tasks=(*tasks, workshop.run))
+    workshop = Workshop(builds, works.recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
+    app = create_app(
+        internal.router(works.catalogue, platform.internal_token),
+        distribution.router(works.registry, _readers(platform.worker_tokens, works.repositories)),
+    )
+    handlers: dict[type[Event], Handle] = {
+        RunRequested: handler.requested,
+        RunSucceeded: handler.ended,
+        RunFailed: handler.ended,
+        RunCancelled: handler.ended,
+    }
+    tasks = await exchange(platform, app, store, handlers)
+    yield Service(SERVICE, app, tasks=(*tasks, workshop.run, works.collector.run))
 
 
 def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuilds) -> Works:
@@ -95,7 +91,12 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
     shipping = Shipping(registry, index)
     sources = BlobSources(platform.blobs)
     uv = settings.uv or _find_uv()
-    wheels = Wheelhouse(_made(folder / "wheels"), SourceBuilds(_made(folder / "built"), uv))
+    wheels = Wheelhouse(
+        _made(folder / "wheels"),
+        SourceBuilds(
+            _made(folder / "built"), uv, find_links=settings.find_links, walls_needed=settings.walls_needed
+        ),
+    )
     packed = PackedImages(
         Parts(
             builds=builds,
@@ -108,8 +109,12 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
                 uv, wheels, find_links=settings.find_links, torch_backend=settings.torch_backend
             ),
             wheels=wheels,
-            systems=NoSystems(),
-            imports=ImportChecks(NoTrial(), index, enabled=settings.import_checks),
+            systems=AptPackages(AptArchive(_made(folder / "debian")), registry, index, work),
+            imports=ImportChecks(
+                SandboxImportTrial(settings.layers_folder or _made(folder / "trials"), registry),
+                index,
+                enabled=settings.import_checks,
+            ),
             records=catalogue,
             repositories=repositories,
             folder=work,
