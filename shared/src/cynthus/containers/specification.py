@@ -28,7 +28,8 @@ class Limits:
     cpus: float | None = None
     processes: int = 512
     shared_memory_bytes: int = 1024**3
-    open_files: int | None = None
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    """Resource limits by name (`nofile`), where the engine's own defaults are more than it may set."""
 
     def encode(self) -> dict[str, Any]:
         """Memory without swap: a program that needs more is ended, not slowed down."""
@@ -37,9 +38,8 @@ class Limits:
             told |= {"Memory": self.memory_bytes, "MemorySwap": self.memory_bytes}
         if self.cpus:
             told["NanoCpus"] = int(self.cpus * _CPU)
-        if self.open_files:
-            files = {"Name": "nofile", "Soft": self.open_files, "Hard": self.open_files}
-            told["Ulimits"] = [files, {"Name": "core", "Soft": 0, "Hard": 0}]
+        ceilings = {"core": 0, **self.ceilings}
+        told["Ulimits"] = [{"Name": name, "Soft": value, "Hard": value} for name, value in ceilings.items()]
         return told
 
 

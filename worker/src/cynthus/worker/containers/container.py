@@ -17,7 +17,8 @@ _USER = (1000, 1000)
 _GIB = 1024**3
 _LEAST_TEMPORARY = 64 * 1024**2
 _GPUS = re.compile(r".+:(\d+)")
-_OPEN_FILES = 4096
+_MOST_FILES = 16384
+_MOST_PROCESSES = 16384
 _HOSTNAME_CHARACTERS = 63
 
 
@@ -81,7 +82,7 @@ def specification(
             cpus=order.cpu,
             processes=settings.processes,
             shared_memory_bytes=min(_GIB, temporary),
-            open_files=_OPEN_FILES if engine.kind == "podman" else None,
+            ceilings=_ceilings() if engine.kind == "podman" else {},
         ),
         gpus=gpus_of(order.gpu),
         keep_user=user.kept,
@@ -94,6 +95,21 @@ def gpus_of(wish: str | None) -> int | None:
         return None
     counted = _GPUS.fullmatch(wish)
     return int(counted[1]) if counted else 1
+
+
+def _ceilings() -> dict[str, int]:
+    """Podman sets limits of its own choice, and fails where it may not raise them so far."""
+    import resource
+
+    wanted = {
+        "nofile": (resource.RLIMIT_NOFILE, _MOST_FILES),
+        "nproc": (resource.RLIMIT_NPROC, _MOST_PROCESSES),
+    }
+    hard = {name: resource.getrlimit(kind)[1] for name, (kind, _) in wanted.items()}
+    return {
+        name: most if hard[name] == resource.RLIM_INFINITY else min(most, hard[name])
+        for name, (_, most) in wanted.items()
+    }
 
 
 def _memory() -> int:
