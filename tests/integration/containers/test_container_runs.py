@@ -9,7 +9,10 @@ import pytest
 
 from cynthus.containers.engine import Engine
 from cynthus.containers.labels import HOME
+from tests.fixtures.base_image import BaseImage
+from tests.fixtures.environment_image import push_image
 from tests.fixtures.platform_for_workers import PlatformForWorkers
+from tests.fixtures.registry import RunningRegistry
 from tests.integration.containers.conftest import Give, wait_for
 from tests.integration.worker.conftest import Worker
 
@@ -289,9 +292,34 @@ def test_the_worker_says_which_engine_it_has(platform: PlatformForWorkers, worke
 def test_a_machine_without_an_engine_is_named(
     platform: PlatformForWorkers, give: Give, start_worker: Callable[..., Worker], worker: Worker
 ) -> None:
+    assert platform.greeted.wait(10)
     assert worker.end() == 0
     start_worker(DOCKER_HOST="unix:///nowhere.sock")
     given = give("print(1)")
 
     assert given.result["cause"]["code"] == "no_container_engine"
     assert "docker" not in platform.hellos[-1]["runtimes"]
+
+
+def test_a_foreign_image_runs_with_a_private_copy_of_its_own_folder(
+    platform: PlatformForWorkers, give: Give, base_image: BaseImage, registry: RunningRegistry
+) -> None:
+    script = (
+        "import os\nprint(os.getcwd(), os.getuid(), os.environ['OWN'], len(os.listdir('.')) > 1)\n"
+        "open('useradd', 'a').write('x')\nos.makedirs('outputs', exist_ok=True)\n"
+        "open(os.environ['CYNTHUS_OUTPUT_DIR'] + '/a', 'w').write('1')"
+    )
+    execution = {
+        "WorkingDir": "/etc/default",
+        "User": "0:0",
+        "Env": ["PATH=/usr/bin:/bin", "OWN=1"],
+        "Entrypoint": ["python3.11", "-c"],
+        "Cmd": [script],
+    }
+    digest = push_image(base_image, registry, "tests/foreign", execution)
+    image = {"kind": "dockerfile", "repository": "tests/foreign", "digest": digest, "command": []}
+    given = give("", image={**image, "environment": None})
+
+    assert given.result["exit_code"] == 0, given.text("stderr")
+    assert given.text() == b"/etc/default 1000 1 True\n"
+    assert platform.outputs(given) == {"a": b"1"}

@@ -16,6 +16,7 @@ _STATUS_BYTES = 64 * 1024
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031
 _HEAD_BYTES = 4
+_DIGITS = 19
 
 
 class Ended(NamedTuple):
@@ -119,7 +120,7 @@ def read_status(data: bytes) -> Status:
     status = Status()
     for line in data.decode(errors="replace").splitlines():
         word, *fields = line.split() or [""]
-        numbers = [int(field) for field in fields if field.isdecimal()]
+        numbers = [int(field) for field in fields if field.isdecimal() and len(field) <= _DIGITS]
         match word, numbers:
             case "started", []:
                 status = status._replace(started=True)
