@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cynthus.containers.engine import Engine
+from cynthus.containers.errors import ImageUnknown
 from cynthus.containers.labels import HOME
 from tests.fixtures.base_image import BaseImage
 from tests.fixtures.environment_image import push_image
@@ -323,3 +324,27 @@ def test_a_foreign_image_runs_with_a_private_copy_of_its_own_folder(
     assert given.result["exit_code"] == 0, given.text("stderr")
     assert given.text() == b"/etc/default 1000 1 True\n"
     assert platform.outputs(given) == {"a": b"1"}
+
+
+def test_an_image_is_fetched_before_anybody_asks(
+    platform: PlatformForWorkers,
+    start_worker: Callable[..., Worker],
+    worker: Worker,
+    engine: Engine,
+    base_image: BaseImage,
+    registry: RunningRegistry,
+) -> None:
+    digest = push_image(base_image, registry, "tests/ahead", {"Labels": {"for": registry.host}})
+    wanted = {"url": registry.url, "username": "", "password": "", "repository": "tests/ahead"}
+    platform.prepull = [{**wanted, "digest": digest}]
+
+    def is_here() -> bool:
+        try:
+            return bool(engine.image(f"{registry.host}/tests/ahead@{digest}"))
+        except ImageUnknown:
+            return False
+
+    assert not is_here()
+    start_worker()
+
+    wait_for(is_here)

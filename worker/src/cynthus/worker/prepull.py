@@ -2,9 +2,11 @@
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from cynthus.containers.errors import EngineUnavailable, PullRefused
 from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed
 from cynthus.worker.images import Asked, Images
@@ -12,6 +14,7 @@ from cynthus.worker.orders import RegistryAccess
 from cynthus.worker.settings import say
 
 _LOWEST = 19
+_PROBLEMS = (AttemptFailed, EngineUnavailable, PullRefused, OSError, KeyError, TypeError, ValueError)
 
 
 class Prepull:
@@ -38,17 +41,15 @@ class Prepull:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
         cache = Cache(f"{self._home}/cache")
         while self._wanted:
-            try:
-                if not self._fetch(self._wanted[0], cache):
-                    return
-            except (AttemptFailed, OSError, KeyError, TypeError, ValueError) as problem:
-                say(f"not fetched beforehand: {type(problem).__name__} {problem}")
+            wanted = self._wanted[0]
+            if _tried(partial(self._fetch, wanted, cache)) is False:
+                return
+            _tried(partial(_pull, wanted))
             self._wanted.pop(0)
 
     def _fetch(self, wanted: Mapping[str, Any], cache: Cache) -> bool:
         """False when there was no time for all of it."""
-        access = RegistryAccess(wanted["url"], wanted.get("username") or "", wanted.get("password") or "")
-        images = Images(access, wanted["repository"], cache, Asked(_nobody_minds, self._wait))
+        images = Images(_access(wanted), wanted["repository"], cache, Asked(_nobody_minds, self._wait))
         try:
             for layer in images.dependencies(wanted["digest"]):
                 if self._paused.is_set():
@@ -60,6 +61,32 @@ class Prepull:
 
     def _wait(self, seconds: float) -> None:
         self._paused.wait(seconds)
+
+
+def _tried(call: Callable[[], bool | None]) -> bool | None:
+    """None when it failed: a machine does without."""
+    try:
+        return call()
+    except _PROBLEMS as problem:
+        say(f"not fetched beforehand: {type(problem).__name__} {problem}")
+        return None
+
+
+def _pull(wanted: Mapping[str, Any]) -> None:
+    """Into the container engine too, where there is one."""
+    from cynthus.worker.containers.presence import names
+
+    if not names():
+        return
+    from cynthus.worker.containers import engines, images
+
+    engine = engines.current()
+    if engine is not None:
+        images.prefetch(engine, _access(wanted), wanted["repository"], wanted["digest"])
+
+
+def _access(wanted: Mapping[str, Any]) -> RegistryAccess:
+    return RegistryAccess(wanted["url"], wanted.get("username") or "", wanted.get("password") or "")
 
 
 def _nobody_minds() -> None:

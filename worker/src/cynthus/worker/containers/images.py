@@ -7,7 +7,7 @@ from cynthus.containers.errors import EngineUnavailable, ImageUnknown, PullRefus
 from cynthus.worker.causes import AttemptFailed, Cause
 from cynthus.worker.control import Control
 from cynthus.worker.link import deadline, delays
-from cynthus.worker.orders import OrderInvalid, WorkOrder
+from cynthus.worker.orders import OrderInvalid, RegistryAccess, WorkOrder
 
 _PATIENCE_S = 60.0
 _MOST_DELAY_S = 5.0
@@ -49,6 +49,15 @@ def ensure(engine: Engine, order: WorkOrder, control: Control) -> ImageFacts:
     raise AssertionError("delays never end")
 
 
+def prefetch(engine: Engine, access: RegistryAccess, repository: str, digest: str) -> None:
+    """Fetch an image that an order may build on. Raises PullRefused, EngineUnavailable."""
+    reference = f"{urlsplit(access.url).netloc}/{repository}@{digest}"
+    try:
+        engine.image(reference)
+    except ImageUnknown:
+        engine.pull(reference, _credentials(access), insecure=_insecure(access))
+
+
 def away(error: Exception) -> Cause:
     """The engine does not answer."""
     return Cause("engine_restarted", "the machine's container engine does not answer", None, (str(error),))
@@ -57,12 +66,22 @@ def away(error: Exception) -> Cause:
 def _pull(engine: Engine, reference: str, order: WorkOrder, control: Control) -> None:
     registry = order.registry
     assert registry is not None
-    credentials = None
-    if registry.password:
-        host = urlsplit(registry.url).netloc
-        credentials = Credentials(host, registry.username, registry.password)
-    insecure = registry.url.startswith("http://")
-    engine.pull(reference, credentials, insecure=insecure, told=lambda _: control.check())
+    engine.pull(
+        reference,
+        _credentials(registry),
+        insecure=_insecure(registry),
+        told=lambda _: control.check(),
+    )
+
+
+def _credentials(access: RegistryAccess) -> Credentials | None:
+    if not access.password:
+        return None
+    return Credentials(urlsplit(access.url).netloc, access.username, access.password)
+
+
+def _insecure(access: RegistryAccess) -> bool:
+    return access.url.startswith("http://")
 
 
 def _refusal(refusal: Exception, reference: str) -> Cause:
