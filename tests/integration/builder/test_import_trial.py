@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from cynthus.builder.adapters.import_trial import SandboxImportTrial
 from cynthus.builder.domain.image import Layer
 from cynthus.builder.ports import ImportProblem
+from cynthus.environments.shelf import Shelf
 from cynthus.oci.folder_registry import FolderRegistry
 from cynthus.oci.manifest import Note
 from tests.fixtures.layer_files import LayerFile, layer, site
@@ -21,7 +23,7 @@ MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Trial:
-    def __init__(self, folder: Path, **options: float) -> None:
+    def __init__(self, folder: Path, **options: object) -> None:
         self.folder = folder
         self.registry = FolderRegistry(folder / "registry")
         self.trial = SandboxImportTrial(folder, self.registry, **options)  # type: ignore[arg-type]
@@ -165,3 +167,27 @@ async def test_layers_are_kept_for_the_next_trial_but_not_too_many(tmp_path: Pat
     kept = list((tmp_path / "layers").glob("*.complete"))
     assert sum(int(mark.read_text()) for mark in kept) < 2_500_000
     assert len(kept) == 3
+
+
+async def test_layers_of_somebody_else_are_used_and_left_alone(tmp_path: Path) -> None:
+    layers = tmp_path / "cache" / "layers"
+    trial = Trial(tmp_path / "builder", layers=layers, keep_bytes=None)
+
+    assert await trial("alpha", alpha="x = 1\n") == ()
+
+    kept = sorted(one.name for one in Shelf(str(layers)).kept())
+    assert len(kept) == 2
+    assert not list((tmp_path / "builder").glob("layers"))
+    assert await trial("alpha", alpha="x = 1\n") == ()
+    assert sorted(one.name for one in Shelf(str(layers)).kept()) == kept
+
+
+async def test_what_killed_trials_left_is_removed(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    left = tmp_path / "imports-killed"
+    left.mkdir()
+    os.utime(left, (0, 0))
+
+    assert await trial("json") == ()
+
+    assert not left.exists()

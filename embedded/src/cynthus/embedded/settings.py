@@ -9,8 +9,6 @@ from cynthus.datasets.settings import DatasetsSettings
 from cynthus.embedded.home import Home
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.orchestrator.settings import OrchestratorSettings
-from cynthus.provisioner.adapters.this_host import ThisHost
-from cynthus.provisioner.domain.host import CONTAINER, PROCESS
 from cynthus.provisioner.settings import ProvisionerSettings
 from cynthus.runtime.settings import PlatformSettings
 
@@ -54,7 +52,14 @@ def embedded_settings(home: Home, url: str, database_url: str) -> EmbeddedSettin
             **_unless_set("GATEWAY", owner_token=home.key("token"), orchestrator_url=url + ORCHESTRATOR)
         ),
         builder=BuilderSettings(
-            **_unless_set("BUILDER", images_folder=home.images, machine_runtimes=_runtimes())
+            **_unless_set(
+                "BUILDER",
+                images_folder=home.images,
+                machines_are_here=True,
+                # What was unpacked to try its imports need not be unpacked again to run.
+                layers_folder=home.machines / "cache" / "layers",
+                layers_bytes=None,
+            )
         ),
         provisioner=ProvisionerSettings(
             **_unless_set(
@@ -83,8 +88,3 @@ def _unless_set(service: str, **chosen: Any) -> dict[str, Any]:
     return {
         name: value for name, value in chosen.items() if f"CYNTHUS_{service}_{name.upper()}" not in os.environ
     }
-
-
-def _runtimes() -> tuple[str, ...]:
-    """What runs here: machines are processes of this host."""
-    return tuple(sorted(ThisHost().runtimes() & {PROCESS, CONTAINER}))

@@ -28,8 +28,8 @@ class BuilderSettings(BaseSettings):
     """For projects that do not say."""
     default_runtime: Literal["process", "container"] = "process"
     """For projects that need neither."""
-    machine_runtimes: tuple[str, ...] | None = None
-    """What the only machine there is can do; None where machines are made to order."""
+    machines_are_here: bool = False
+    """The only machine there is is this one, with or without a container engine."""
     concurrency: int = 2
     """Builds at once."""
     threads: int = 2
@@ -39,7 +39,9 @@ class BuilderSettings(BaseSettings):
     images_folder: Path = Path("images")
     """Images, when there is no registry; and always wheels and layers on their way."""
     layers_folder: Path | None = None
-    """Where unpacked layers are kept for import checks; may be a worker's cache on this machine."""
+    """Where unpacked layers are kept for import checks; may be a worker's on this machine."""
+    layers_bytes: int | None = 4 * 1024**3
+    """How much of them is kept; None where a worker tidies."""
     registry_url: str | None = None
     """An OCI registry, http(s)://host[:port][/prefix]; None keeps images in the folder."""
     registry_username: str | None = None
@@ -58,5 +60,7 @@ class BuilderSettings(BaseSettings):
     """Try a program's imports in its image before a machine is asked for."""
     keep_days: float = 30.0
     """Images that no run used for so long are removed."""
-    build_seconds: float = 3600.0
-    """The longest that a project's own Dockerfile may build."""
+    build_seconds: float = 1800.0
+    """The longest that one build may take."""
+    lease_seconds: float = 30.0
+    """A builder that is not heard of for so long has lost its builds to another."""

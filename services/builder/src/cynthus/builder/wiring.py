@@ -34,7 +34,8 @@ from cynthus.builder.domain.repositories import Repositories
 from cynthus.builder.handlers import SERVICE, BuildHandler
 from cynthus.builder.main import create_app
 from cynthus.builder.settings import BuilderSettings
-from cynthus.builder.workshop import Workshop
+from cynthus.builder.workshop import Pace, Workshop
+from cynthus.containers.discovery import discover
 from cynthus.events import Event, RunCancelled, RunFailed, RunRequested, RunSucceeded
 from cynthus.oci.authentication import Credentials
 from cynthus.oci.folder_registry import FolderRegistry
@@ -45,6 +46,9 @@ from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
 from cynthus.store.consumer import Handle
 from cynthus.web.tokens import TokenRefused, WorkerTokens
+
+_GRACE_S = 30.0
+"""A Dockerfile's build ends by itself in time, and then says where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,14 @@ async def open_builder(settings: BuilderSettings, platform: Platform) -> AsyncIt
     works = assemble(settings, platform, builds)
     nudged = asyncio.Event()
     handler = BuildHandler(store, builds, default_python=settings.default_python, started=nudged.set)
-    workshop = Workshop(builds, works.recipe.make, handler.finished, nudged, concurrency=settings.concurrency)
+    pace = Pace(
+        lease=timedelta(seconds=settings.lease_seconds),
+        poll_s=min(2.0, settings.lease_seconds / 3),
+        limit_s=settings.build_seconds + _GRACE_S,
+    )
+    workshop = Workshop(
+        builds, works.recipe.make, handler.finished, nudged, concurrency=settings.concurrency, pace=pace
+    )
     app = create_app(
         internal.router(works.catalogue, platform.internal_token),
         distribution.router(works.registry, _readers(platform.worker_tokens, works.repositories)),
@@ -111,7 +122,12 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
             wheels=wheels,
             systems=AptPackages(AptArchive(_made(folder / "debian")), registry, index, work),
             imports=ImportChecks(
-                SandboxImportTrial(settings.layers_folder or _made(folder / "trials"), registry),
+                SandboxImportTrial(
+                    _made(folder / "trials"),
+                    registry,
+                    layers=settings.layers_folder,
+                    keep_bytes=settings.layers_bytes,
+                ),
                 index,
                 enabled=settings.import_checks,
             ),
@@ -130,12 +146,21 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
         platform.secrets,
         packed=packed,
         dockerfiles=dockerfiles,
-        defaults=Defaults(settings.default_python, settings.default_runtime, settings.machine_runtimes),
+        defaults=_defaults(settings),
     )
     collector = Collector(
         registry, shipping, index, catalogue, catalogue, unused=timedelta(days=settings.keep_days)
     )
     return Works(recipe, registry, repositories, catalogue, collector)
+
+
+def _defaults(settings: BuilderSettings) -> Defaults:
+    has_engine = _has_engine if settings.machines_are_here else lambda: True
+    return Defaults(settings.default_python, settings.default_runtime, has_engine)
+
+
+def _has_engine() -> bool:
+    return discover(os.environ) is not None
 
 
 def _registry(settings: BuilderSettings, folder: Path) -> tuple[Registry, str | None, Repositories]:

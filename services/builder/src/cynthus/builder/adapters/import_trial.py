@@ -6,6 +6,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,27 +21,35 @@ from cynthus.environments import sandbox
 from cynthus.environments.composition import compose
 from cynthus.environments.interpreters import NoInterpreter, folder_of, interpreter_of
 from cynthus.environments.layers import LayerStore
+from cynthus.environments.shelf import remove_tree
 from cynthus.oci.ports import Registry
 
 _OTHERS = frozenset({"base", "source"})
 _GIB = 1024**3
 _MODULE_S = 60.0
 _THREADS = 4
+_PREFIX = "imports-"
+_ABANDONED_S = 24 * 3600.0
 
 
 class SandboxImportTrial:
-    """Keeps layers in `folder`, at most `keep_bytes` of them between trials; larger images are not tried."""
+    """Tries in `folder`; images larger than `most_bytes` are not tried.
+
+    Layers are kept in `layers` up to `keep_bytes` between trials; None where others keep and tidy them too.
+    """
 
     def __init__(
         self,
         folder: Path,
         registry: Registry,
         *,
-        keep_bytes: int = 4 * _GIB,
+        layers: Path | None = None,
+        keep_bytes: int | None = 4 * _GIB,
         most_bytes: int = 2 * _GIB,
         module_s: float = _MODULE_S,
     ) -> None:
         self._folder = folder
+        self._layers = layers or folder / "layers"
         self._registry = registry
         self._keep_bytes = keep_bytes
         self._most_bytes = most_bytes
@@ -80,7 +89,8 @@ class SandboxImportTrial:
         return sandbox.trouble()
 
     def _compose(self, repository: str, layers: Sequence[Layer], python: str, stop: threading.Event) -> str:
-        store = LayerStore(str(self._folder / "layers"))
+        self._clear()
+        store = LayerStore(str(self._layers))
 
         def check() -> None:
             if stop.is_set():
@@ -93,7 +103,7 @@ class SandboxImportTrial:
             with ThreadPoolExecutor(_THREADS) as pool:
                 needed = _needed(layers)
                 folders = list(pool.map(lambda one: store.open(one.descriptor(), read(one), check), needed))
-            environment = tempfile.mkdtemp(prefix="imports-", dir=self._folder)
+            environment = tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder)
             os.chmod(environment, 0o755)  # noqa: PTH101, S103 - as any environment
             compose(folders, environment, interpreter=interpreter_of(python), python=python)
         finally:
@@ -101,7 +111,15 @@ class SandboxImportTrial:
             self._tidy(store)
         return environment
 
+    def _clear(self) -> None:
+        """Trials that were killed leave their folders."""
+        for left in self._folder.glob(f"{_PREFIX}*"):
+            if time.time() - left.lstat().st_mtime > _ABANDONED_S:
+                remove_tree(str(left))
+
     def _tidy(self, store: LayerStore) -> None:
+        if self._keep_bytes is None:
+            return
         kept = sorted(store.shelf.kept(), key=lambda one: one.used)
         total = sum(one.size for one in kept)
         for one in kept:
@@ -150,7 +168,7 @@ class SandboxImportTrial:
         command = sandbox.wrap(
             sandbox.below_first_process(python, arguments, its),
             readable=[environment, folder_of(python), *sandbox.needed_by_first_process()],
-            hidden=[str(self._folder)],
+            hidden=[str(self._folder), str(self._layers)],
             network=False,
             folder="/tmp",  # noqa: S108 - the sandbox's own
         )

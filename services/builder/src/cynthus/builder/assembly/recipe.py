@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cynthus.builder.assembly.failures import failed
@@ -23,8 +23,8 @@ class Defaults:
 
     python: str
     runtime: Runtime = "process"
-    machine_runtimes: tuple[str, ...] | None = None
-    """What the only machine there is can do; None where machines are made to order."""
+    has_engine: Callable[[], bool] = lambda: True
+    """Whether containers can be run; asked for each image that needs one."""
 
 
 class Recipe:
@@ -69,7 +69,8 @@ class Recipe:
             plan = await asyncio.to_thread(
                 plan_snapshot, project, message.spec, self._defaults.python, self._defaults.runtime
             )
-        self._check_machine(plan)
+        if plan.runtime == "container" and not await asyncio.to_thread(self._defaults.has_engine):
+            raise NoContainerEngine(plan.runtime_why)
         secrets = await self._opened(plan, message.run_id)
         if plan.dockerfile is not None:
             return await self._dockerfiles.build(job, plan, project, phases)
@@ -82,9 +83,3 @@ class Recipe:
             return {}
         values = await self._secrets.get(run_id)
         return {name: value for name, value in values.items() if name in names}
-
-    def _check_machine(self, plan: Plan) -> None:
-        runtimes = self._defaults.machine_runtimes
-        if plan.runtime != "container" or runtimes is None or {"docker", "podman"} & set(runtimes):
-            return
-        raise NoContainerEngine(plan.runtime_why)
