@@ -61,11 +61,13 @@ def start_worker(
     yield start
     for given in platform.attempts.values():
         given.fenced = True
-    for worker in started:
-        worker.end()
     for process in workers_of(home):
         process.terminate()
-    psutil.wait_procs(workers_of(home), 20)
+    psutil.wait_procs(workers_of(home), 30)
+    for agent in workers_of(home):
+        end_for_good(agent)
+    for worker in started:
+        worker.process.wait(10)
     if (tmp_path / "worker.log").exists():
         print((tmp_path / "worker.log").read_text())
     with connecting(engine_socket) as left:
@@ -102,6 +104,15 @@ def workers_of(home: Path) -> list[psutil.Process]:
         if "cynthus.worker" in command and str(home.resolve()) in command:
             found.append(process)
     return found
+
+
+def end_for_good(agent: psutil.Process) -> None:
+    """With its keeper, before that can take its place."""
+    both = [*agent.children(), agent]
+    for process in both:
+        process.suspend()
+    for process in both:
+        process.kill()
 
 
 @contextmanager

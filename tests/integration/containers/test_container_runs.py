@@ -326,6 +326,18 @@ def test_a_foreign_image_runs_with_a_private_copy_of_its_own_folder(
     assert platform.outputs(given) == {"a": b"1"}
 
 
+def test_a_foreign_image_without_a_folder_is_told_what_it_needs(
+    give: Give, base_image: BaseImage, registry: RunningRegistry
+) -> None:
+    digest = push_image(base_image, registry, "tests/bare", {"Cmd": ["true"]})
+    image = {"kind": "dockerfile", "repository": "tests/bare", "digest": digest, "command": []}
+
+    cause = give("", image={**image, "environment": None}).result["cause"]
+
+    assert cause["code"] == "order_invalid"
+    assert "WORKDIR" in cause["message"]
+
+
 def test_an_image_is_fetched_before_anybody_asks(
     platform: PlatformForWorkers,
     start_worker: Callable[..., Worker],

@@ -12,7 +12,7 @@ from cynthus.containers.labels import HOME
 from cynthus.provisioner.adapters.left_containers import LeftContainers
 from cynthus.provisioner.adapters.processes import ProcessMachines
 from tests.fixtures.platform_for_workers import Fault, Given, PlatformForWorkers
-from tests.integration.containers.conftest import Give, wait_for, workers_of
+from tests.integration.containers.conftest import Give, end_for_good, wait_for, workers_of
 from tests.integration.worker.conftest import Worker
 
 pytestmark = pytest.mark.needs("docker", "docker-registry", "mmdebstrap", "skopeo", "root")
@@ -156,10 +156,7 @@ def test_neither_token_nor_secret_shows_where_a_worker_is_replaced(
 
 def kill_both(home: Path) -> None:
     (agent,) = workers_of(home)
-    for process in [*agent.children(), agent]:
-        process.suspend()
-    for process in [*agent.children(), agent]:
-        process.kill()
+    end_for_good(agent)
     wait_for(lambda: not workers_of(home))
 
 

@@ -76,6 +76,8 @@ class Materials:
             trees = [(item.mount, self._trees.open(item.manifest)) for item in order.data]
         facts, net = beside.result()
         folder = order.image.workdir if not own else facts.folder
+        if folder == "/":
+            raise OrderInvalid("the project's image has no folder to work in: give its Dockerfile a WORKDIR")
         if own:
             with _timed(phases, "source"):
                 copy_out(engine, f"{name}-source", facts.id, folder, workspace.work)
