@@ -24,8 +24,8 @@ def modules(source, **files):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import os, numpy.linalg, yaml", ("numpy", "yaml")),
-        ("from sklearn.svm import SVC\nclass A:\n    import tqdm", ("sklearn", "tqdm")),
+        ("import os, numpy.linalg, yaml", ("numpy.linalg", "yaml")),
+        ("from sklearn.svm import SVC\nclass A:\n    import tqdm", ("sklearn.svm", "tqdm")),
         ("from google.cloud import storage, bigquery", ("google.cloud.bigquery", "google.cloud.storage")),
         ("from google.cloud.storage import Client", ("google.cloud.storage",)),
         ("from ruamel.yaml import YAML", ("ruamel.yaml",)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cynthus.planning.catalogue import is_namespace, known_part
+from cynthus.planning.catalogue import known_part
 from cynthus.planning.local import LocalModules
 from cynthus.planning.scan import Scan, Seen
 
@@ -19,8 +19,6 @@ def checkable(scan: Scan, modules: LocalModules, env: Mapping[str, str]) -> tupl
 
 
 def _name(seen: Seen) -> str:
-    """google.cloud.storage and not google, which several packages fill."""
-    known = known_part(seen.module)
-    if known is not None:
-        return known
-    return (seen.source or seen.module) if is_namespace(seen.top) else seen.top
+    """The module for certain; of `from google.cloud import storage` the part that one package brings."""
+    source, known = seen.source or seen.module, known_part(seen.module)
+    return known if known is not None and len(known) > len(source) else source

@@ -4,7 +4,7 @@ import re
 import signal
 from collections.abc import Sequence
 
-from cynthus.planning.catalogue import Contested, Elsewhere, Known, look_up
+from cynthus.planning.catalogue import Contested, Elsewhere, Known, is_namespace, look_up
 
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OF_THE_DRIVER = ("libcuda.so", "libnvidia", "libnvcuvid", "libEGL_nvidia", "libGLX_nvidia")
@@ -105,6 +105,9 @@ def _without_library(library: str) -> tuple[str, str] | None:
 
 
 def _bring(module: str) -> str:
+    top, _, below = module.partition(".")
+    if below and not is_namespace(top):  # Python names the first part that is not there
+        return f"The installed version of {top} has no {module}: pin one that has it, or import it elsewhere."
     match look_up(module):
         case Known(distribution=distribution):
             return f"Add {distribution} to the project's requirements."
@@ -112,4 +115,4 @@ def _bring(module: str) -> str:
             return f"Add the one that is meant to the project's requirements: {', '.join(candidates)}."
         case Elsewhere(fix=fix):
             return fix
-    return f"Add the package that brings {module.partition('.')[0]} to the project's requirements."
+    return f"Add the package that brings {top} to the project's requirements."
