@@ -21,7 +21,9 @@ def test_a_program_runs_and_its_log_and_outputs_arrive(platform: PlatformForWork
     assert (result["exit_code"], result["signal"], result["cause"]) == (0, None, None)
     assert (given.text("stdout"), given.text("stderr")) == (b"hello\n", b"oh\n")
     assert platform.outputs(given) == {"result.txt": b"42"}
-    assert given.started[0]["phases_ms"].keys() == {"environment", "source", "data", "spawn"}
+    assert given.started[0]["phases_ms"].keys() == {
+        *("pull", "unpack", "environment", "source", "data", "spawn")
+    }
     assert result["peak_memory_bytes"] > 1_000_000
 
 

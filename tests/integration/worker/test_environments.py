@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.layer_files import END, LayerFile, entry, layer, layer_of, site
+from tests.fixtures.layer_files import END, VENV, LayerFile, entry, layer, layer_of, site
 from tests.fixtures.platform_for_workers import MACHINE_TOKEN, Fault, PlatformForWorkers
 from tests.integration.worker.conftest import BOTH_WAYS, StartWorker, Worker
 
 pytestmark = BOTH_WAYS
 
-VENV = layer({}, links={"lib64": "lib", "bin/python": "/usr/bin/python3.11"}, kind="venv")
 ALPHA = layer(
     {**site("alpha", "answer = 42\n"), "bin/alpha": "#!/opt/venv/bin/python\nimport alpha\nprint(alpha)\n"}
 )
@@ -32,7 +31,7 @@ def test_packages_of_the_layers_are_there_and_fetched_once(
     platform: PlatformForWorkers, worker: Worker
 ) -> None:
     layers = (BASE, VENV, ALPHA, BETA, SOURCE)
-    given = [platform.give_image(SCRIPT, *layers) for _ in range(2)]
+    given = [platform.give(SCRIPT, *layers) for _ in range(2)]
 
     assert [one.result["exit_code"] for one in given] == [0, 0], given[0].text("stderr")
     assert given[0].text() == given[1].text()
@@ -45,7 +44,7 @@ def test_packages_of_the_layers_are_there_and_fetched_once(
 
 
 def test_scripts_of_packages_are_on_the_path(platform: PlatformForWorkers, worker: Worker) -> None:
-    given = platform.give_image("", VENV, ALPHA, image={"command": ["alpha"]})
+    given = platform.give("", VENV, ALPHA, image={"command": ["alpha"]})
 
     assert given.result["exit_code"] == 0, given.text("stderr")
     assert b"site-packages/alpha" in given.text()
@@ -53,7 +52,7 @@ def test_scripts_of_packages_are_on_the_path(platform: PlatformForWorkers, worke
 
 def test_images_share_their_layers(platform: PlatformForWorkers, worker: Worker) -> None:
     for layers in ((VENV, ALPHA), (VENV, ALPHA, BETA)):
-        assert platform.give_image("import alpha", *layers).result["exit_code"] == 0
+        assert platform.give("import alpha", *layers).result["exit_code"] == 0
 
     assert [asked_for(platform, one) for one in (VENV, ALPHA, BETA)] == [1, 1, 1]
     assert named(worker.home / "cache/layers") == {VENV.name, ALPHA.name, BETA.name}
@@ -63,7 +62,7 @@ def test_images_share_their_layers(platform: PlatformForWorkers, worker: Worker)
 def test_two_workers_at_once_fetch_a_layer_once(
     platform: PlatformForWorkers, start_worker: StartWorker
 ) -> None:
-    given = [platform.give_image(SCRIPT, VENV, ALPHA, BETA) for _ in range(2)]
+    given = [platform.give(SCRIPT, VENV, ALPHA, BETA) for _ in range(2)]
     start_worker()
     start_worker()
 
@@ -80,12 +79,12 @@ def test_a_program_cannot_change_what_others_run_with(
         "for change in (lambda: os.chmod(path, 0o644), lambda: open(path, 'w').write('x')):\n"
         "    try: change()\n    except OSError as error: print(error.strerror)\n"
     )
-    given = platform.give_image(script, VENV, ALPHA)
+    given = platform.give(script, VENV, ALPHA)
 
     assert given.result["exit_code"] == 0, given.text("stderr")
     if sandbox == "required":
         assert given.text() == b"Read-only file system\n" * 2
-        assert platform.give_image("import alpha; print(alpha.answer)", VENV, ALPHA).result["exit_code"] == 0
+        assert platform.give("import alpha; print(alpha.answer)", VENV, ALPHA).result["exit_code"] == 0
 
 
 @pytest.mark.parametrize(("call", "action"), [("/v2/", "503"), ("/v2/", "cut"), ("/blobs/", "lose")])
@@ -93,13 +92,13 @@ def test_a_registry_that_is_away_for_a_while_is_asked_again(
     platform: PlatformForWorkers, worker: Worker, call: str, action: str
 ) -> None:
     platform.faults.append(Fault(f"ada/digits{call}" if call == "/blobs/" else call, action, times=3))
-    given = platform.give_image(SCRIPT, VENV, ALPHA, BETA)
+    given = platform.give(SCRIPT, VENV, ALPHA, BETA)
 
     assert given.result["exit_code"] == 0, given.result
 
 
 def test_an_image_that_is_gone_is_named(platform: PlatformForWorkers, worker: Worker) -> None:
-    given = platform.give_image(SCRIPT, VENV, image={"repository": "ada/other"})
+    given = platform.give(SCRIPT, VENV, image={"repository": "ada/other"})
 
     assert given.result["cause"]["code"] == "image_missing"
     assert "rerun" in given.result["cause"]["fix"]
@@ -107,7 +106,7 @@ def test_an_image_that_is_gone_is_named(platform: PlatformForWorkers, worker: Wo
 
 
 def test_a_layer_that_is_gone_is_named(platform: PlatformForWorkers, start_worker: StartWorker) -> None:
-    given = platform.give_image(SCRIPT, VENV, ALPHA)
+    given = platform.give(SCRIPT, VENV, ALPHA)
     del platform.registry[ALPHA.descriptor.digest]
     start_worker()
 
@@ -116,7 +115,7 @@ def test_a_layer_that_is_gone_is_named(platform: PlatformForWorkers, start_worke
 
 def test_wrong_credentials_are_no_image(platform: PlatformForWorkers, worker: Worker) -> None:
     access = {"url": platform.url, "username": "attempt", "password": "forged"}
-    given = platform.give_image(SCRIPT, VENV, registry=access)
+    given = platform.give(SCRIPT, VENV, registry=access)
 
     assert given.result["cause"]["code"] == "image_missing"
 
@@ -132,16 +131,26 @@ def test_wrong_credentials_are_no_image(platform: PlatformForWorkers, worker: Wo
 def test_layers_that_cannot_be_part_of_an_environment_are_refused(
     platform: PlatformForWorkers, worker: Worker, one: LayerFile, code: str
 ) -> None:
-    given = platform.give_image(SCRIPT, VENV, one, ALPHA)
+    given = platform.give(SCRIPT, VENV, one, ALPHA)
 
     assert given.result["cause"]["code"] == code
     assert not given.started
     assert not (worker.home / "cache/escaped").exists()
-    assert platform.give_image(SCRIPT, VENV, ALPHA, BETA).result["exit_code"] == 0
+    assert platform.give(SCRIPT, VENV, ALPHA, BETA).result["exit_code"] == 0
+
+
+def test_an_image_from_before_images_were_packed_is_named(
+    platform: PlatformForWorkers, worker: Worker
+) -> None:
+    before = {"kind": "environment", "repository": None, "environment": None}
+    given = platform.give(SCRIPT, image=before)
+
+    assert given.result["cause"]["code"] == "image_missing"
+    assert "rerun" in given.result["cause"]["fix"]
 
 
 def test_an_order_without_a_registry_is_refused(platform: PlatformForWorkers, worker: Worker) -> None:
-    given = platform.give_image(SCRIPT, VENV, registry=None)
+    given = platform.give(SCRIPT, VENV, registry=None)
 
     assert given.result["cause"]["code"] == "order_invalid"
 
@@ -150,7 +159,7 @@ def test_an_order_without_a_registry_is_refused(platform: PlatformForWorkers, wo
 def test_a_python_that_is_not_there_is_named(
     platform: PlatformForWorkers, worker: Worker, python: str
 ) -> None:
-    given = platform.give_image(SCRIPT, VENV, image={"python": python})
+    given = platform.give(SCRIPT, VENV, image={"python": python})
 
     assert given.result["cause"]["code"] == "python_missing"
     assert repr(python)[1:-1] in given.result["cause"]["message"]
@@ -160,7 +169,7 @@ def test_a_cancel_while_layers_arrive_ends_the_attempt(
     platform: PlatformForWorkers, start_worker: StartWorker
 ) -> None:
     platform.faults.append(Fault("/v2/", "503", times=1000))
-    given = platform.give_image(SCRIPT, VENV)
+    given = platform.give(SCRIPT, VENV)
     given.stop = "cancelled"
     start_worker()
 
@@ -173,7 +182,7 @@ def test_a_worker_killed_while_it_unpacks_leaves_nothing_half_done(
 ) -> None:
     first = start_worker()
     many = layer({f"lib/python3.11/site-packages/m{n}.py": "x = 1" for n in range(5000)})
-    given = platform.give_image(SCRIPT, VENV, many)
+    given = platform.give(SCRIPT, VENV, many)
     layers = first.home / "cache/layers"
     while not (layers / f"{many.name}.fresh/opt").exists():
         assert first.process.poll() is None
@@ -181,7 +190,7 @@ def test_a_worker_killed_while_it_unpacks_leaves_nothing_half_done(
     given.fenced = True
     start_worker()
 
-    assert platform.give_image("import m4999", VENV, many).result["exit_code"] == 0
+    assert platform.give("import m4999", VENV, many).result["exit_code"] == 0
     assert named(layers, ".fresh") == set()
 
 
@@ -189,13 +198,13 @@ def test_byte_code_is_there_for_later_runs(platform: PlatformForWorkers, worker:
     script = (
         "import alpha\nprint(alpha.__spec__.cached, __import__('os').path.exists(alpha.__spec__.cached))\n"
     )
-    assert platform.give_image(script, VENV, ALPHA).result["exit_code"] == 0
+    assert platform.give(script, VENV, ALPHA).result["exit_code"] == 0
     (environment,) = (worker.home / "cache/environments").glob("*.complete")
     compiled = environment.with_suffix("") / ".compiled"
     while not compiled.exists():
         assert worker.process.poll() is None
 
-    given = platform.give_image(script, VENV, ALPHA)
+    given = platform.give(script, VENV, ALPHA)
 
     assert given.result["exit_code"] == 0
     assert given.text().strip().endswith(b"True")
@@ -207,7 +216,7 @@ def test_layers_and_environments_are_kept_within_the_limit_of_the_cache(
     worker = start_worker(CYNTHUS_WORKER_CACHE_BYTES="3000000")
     images = [layer(site(f"p{n}", f"x = '{str(n) * 1_000_000}'")) for n in range(5)]
     for one in images:
-        assert platform.give_image("print(1)", VENV, one).result["exit_code"] == 0
+        assert platform.give("print(1)", VENV, one).result["exit_code"] == 0
     for _ in range(2):
         platform.idle.clear()
         assert platform.idle.wait(10)
@@ -235,7 +244,7 @@ def test_an_idle_worker_fetches_layers_beforehand(
         assert worker.process.poll() is None
     before = len(platform.requests)
 
-    assert platform.give_image(SCRIPT, VENV, ALPHA, BETA).result["exit_code"] == 0
+    assert platform.give(SCRIPT, VENV, ALPHA, BETA).result["exit_code"] == 0
     assert not [path for _, path in platform.requests[before:] if "/v2/ada/digits/blobs" in path]
     assert "not fetched beforehand" in worker.log.read_text()
 
@@ -245,7 +254,7 @@ def test_a_run_without_network_is_refused_where_nothing_can_keep_it_so(
 ) -> None:
     script = "import socket\nsocket.create_connection(('127.0.0.1', int(open('port').read())), 2)"
     port = platform.url.rpartition(":")[2]
-    given = platform.give_image(script, VENV, network="none", files={"port": port})
+    given = platform.give(script, VENV, network="none", files={"port": port})
 
     result = given.result
     assert result["cause"]["code"] == ("sandbox_missing" if sandbox == "off" else "user_exit")

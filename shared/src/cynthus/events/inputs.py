@@ -27,13 +27,13 @@ class ProjectUploaded(Event):
 class Image(Part):
     """What a worker needs to run the code: by digests, never by names that can move.
 
-    `kind` is `oci` (packed here), `dockerfile` (the project's own) or `environment` (a lock and a source
-    snapshot, before images were packed). `digest` is the complete image's manifest in `repository`, a path
-    without a host; `environment` is the same image without the source layer, which is laid out on the
-    machine from the snapshot `source`.
+    `kind` is `oci` (packed here) or `dockerfile` (the project's own); `environment` in facts from before
+    images were packed, which nothing can run any more. `digest` is the complete image's manifest in
+    `repository`, a path without a host; `environment` is the same image without the source layer, which is
+    laid out on the machine from the snapshot `source`.
     """
 
-    kind: str = "environment"
+    kind: str = "oci"
     digest: str
     source: str
     lock: str

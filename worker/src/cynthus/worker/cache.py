@@ -21,7 +21,7 @@ class Cache:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        for name in ("blobs", "manifests", "trees", "envs", "locks", "fresh"):
+        for name in ("blobs", "manifests", "trees", "locks", "fresh"):
             os.makedirs(f"{folder}/{name}", mode=0o700, exist_ok=True)
 
     def blob(self, name: str) -> str:
@@ -41,14 +41,14 @@ class Cache:
         return os.open(f"{self.folder}/locks/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @contextmanager
-    def building(self, name: str, control: Control) -> Iterator[int]:
-        """Held by one worker at a time; waiting for another obeys `control`. Gives the lock's descriptor."""
+    def building(self, name: str, control: Control) -> Iterator[None]:
+        """Held by one worker at a time; waiting for another obeys `control`."""
         descriptor = self.hold(name)
         try:
             while not try_lock(descriptor, fcntl.LOCK_EX):
                 control.check()
                 control.pause(_WAIT_S)
-            yield descriptor
+            yield
         finally:
             os.close(descriptor)
 
@@ -111,21 +111,6 @@ def remove_tree(path: str) -> None:
         for entry in list(os.scandir(path)):
             remove_tree(entry.path)
         os.rmdir(path)
-
-
-def size_of(path: str) -> int:
-    """Bytes of all files below."""
-    total, pending = 0, [path]
-    while pending:
-        try:
-            for entry in os.scandir(pending.pop()):
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def is_folder(path: str) -> bool:

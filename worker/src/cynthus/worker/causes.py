@@ -91,14 +91,13 @@ def stopped(reason: str) -> Cause:
     return _asked(Ending(None, None, reason, b"", _FULL_BYTES, 0, None))
 
 
-def unprepared(code: str, problem: Exception, evidence: tuple[str, ...] = ()) -> Cause:
-    """Environment, source or data cannot be had."""
+def unprepared(code: str, problem: Exception) -> Cause:
+    """Source or data cannot be had."""
     fixes = {
-        "environment_failed": "The evidence is what uv said; check the project's requirements.",
         "content_missing": "Run it again: missing files are uploaded again.",
         "order_invalid": "Change the path in the project's settings.",
     }
-    return Cause(code, f"{problem}", fixes.get(code), evidence)
+    return Cause(code, f"{problem}", fixes.get(code))
 
 
 def of_machine(error: OSError) -> Cause:

@@ -54,11 +54,6 @@ class Content:
             written(path, body, cache.fresh())
         return body.splitlines(keepends=True)
 
-    def text(self, digest: str) -> bytes:
-        """A small blob."""
-        name = digest.removeprefix("sha256:")
-        return self._get(f"blobs/{name}", name)
-
     def small(self, pieces: Iterable[Piece], receive: Callable[[Piece, bytes], None]) -> None:
         """Fetch blobs of at most 1 MiB in one request."""
         wanted: dict[str, list[Piece]] = {}

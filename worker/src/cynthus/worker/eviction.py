@@ -36,7 +36,7 @@ def collect(home: str, limit_bytes: int, *, keep_runs: bool) -> None:
     shelves = [Shelf(environments_of(cache)), Shelf(layers_of(cache))]
     for shelf in shelves:
         shelf.collect()
-    kept = [*_blobs(cache), *_environments(cache), *_trees(cache), *_shelved(shelves)]
+    kept = [*_blobs(cache), *_trees(cache), *_shelved(shelves)]
     items = sorted(kept, key=lambda item: item.used)
     total = sum(item.size for item in items)
     if total <= limit_bytes:
@@ -57,22 +57,6 @@ def _blobs(cache: Cache) -> Iterator[_Item]:
                     status = os.stat(path)
                     used = max(status.st_atime, status.st_mtime)
                     yield _Item(used, status.st_size, partial(remove_tree, path))
-
-
-def _environments(cache: Cache) -> Iterator[_Item]:
-    for name in os.listdir(f"{cache.folder}/envs"):
-        marker = f"{cache.folder}/envs/{name}/.complete"
-        with suppress(FileNotFoundError, ValueError), open(marker, encoding="ascii") as file:
-            used = os.fstat(file.fileno()).st_mtime
-            yield _Item(used, int(file.read()), partial(_remove_environment, cache, name))
-
-
-def _remove_environment(cache: Cache, name: str) -> None:
-    with _locked(cache, f"build-{name}", f"env-{name}") as free:
-        if free:
-            folder = f"{cache.folder}/envs/{name}"
-            os.unlink(f"{folder}/.complete")
-            remove_tree(folder)
 
 
 def _shelved(shelves: Iterable[Shelf]) -> Iterator[_Item]:
@@ -100,14 +84,13 @@ def _remove_data(cache: Cache, seal: str, generation: str) -> None:
 
 
 @contextmanager
-def _locked(cache: Cache, *names: str) -> Iterator[bool]:
-    """False when one of the locks is in use."""
-    descriptors = [cache.hold(name) for name in names]
+def _locked(cache: Cache, name: str) -> Iterator[bool]:
+    """False when the lock is in use."""
+    descriptor = cache.hold(name)
     try:
-        yield all(try_lock(descriptor, fcntl.LOCK_EX) for descriptor in descriptors)
+        yield try_lock(descriptor, fcntl.LOCK_EX)
     finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _collect_fresh(folder: str) -> None:

@@ -11,6 +11,7 @@ from cynthus.environments.interpreters import NoInterpreter, find_uv, interprete
 from cynthus.environments.layers import diff_id_of
 from cynthus.environments.shelf import Shelf
 from cynthus.oci.descriptor import Descriptor
+from cynthus.oci.manifest import Note
 from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed, Cause
 from cynthus.worker.control import Control
@@ -38,8 +39,10 @@ class LayeredEnvironments:
         """Raises AttemptFailed, OrderInvalid, Dropped, Stopped, OSError."""
         order, image, control = self._order, self._order.image, self._control
         digest = image.environment or image.digest
-        if order.registry is None or not image.repository or not digest.startswith("sha256:"):
-            raise OrderInvalid("the order names no image in a registry")
+        if order.registry is None or not digest.startswith("sha256:"):
+            raise OrderInvalid("the order names no registry of images")
+        if not image.repository:
+            raise AttemptFailed(_from_before())
         asked = Asked(control.check, control.pause)
         self._images = images = Images(order.registry, image.repository, self._cache, asked)
         with timed(phases, "pull"):
@@ -60,7 +63,8 @@ class LayeredEnvironments:
 
         self._shelf.open(name, make, control.check)
         images.touch(layers)
-        _compile(folder, interpreter, self._shelf.holding())
+        if any(one.annotations.get(Note.LAYER) != "venv" for one in layers):
+            _compile(folder, interpreter, self._shelf.holding())
         return folder
 
     def release(self) -> None:
@@ -73,6 +77,12 @@ class LayeredEnvironments:
 def environments_of(cache: Cache) -> str:
     """Where the machine keeps what was composed."""
     return f"{cache.folder}/environments"
+
+
+def _from_before() -> Cause:
+    """A version that packed no images left it."""
+    fix = "Run it again with `cynthus rerun`: the image is then built anew."
+    return Cause("image_missing", "the run's image is of an older Cynthus and in no registry", fix)
 
 
 def _name(layers: Sequence[Descriptor], interpreter: str, python: str) -> str:

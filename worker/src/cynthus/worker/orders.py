@@ -21,7 +21,7 @@ class Image:
     python_path: tuple[str, ...] = ()
     outputs: str = "outputs"
     checkpoint: str | None = None
-    kind: str = "environment"
+    kind: str = "oci"
     runtime: str = "process"
     repository: str = ""
     digest: str = ""
@@ -98,7 +98,7 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
                 python_path=tuple(image.get("python_path") or ()),
                 outputs=image.get("outputs") or "outputs",
                 checkpoint=image.get("checkpoint"),
-                kind=image.get("kind") or "environment",
+                kind=image.get("kind") or "oci",
                 runtime=image.get("runtime") or "process",
                 repository=image.get("repository") or "",
                 digest=image.get("digest") or "",

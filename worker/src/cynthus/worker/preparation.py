@@ -9,7 +9,7 @@ from cynthus.worker.cache import Cache
 from cynthus.worker.causes import AttemptFailed, of_machine, stopped, unprepared
 from cynthus.worker.content import Content, ContentMissing
 from cynthus.worker.control import Control, Stopped
-from cynthus.worker.environments import EnvironmentFailed, Environments, LockedEnvironments
+from cynthus.worker.layered import LayeredEnvironments
 from cynthus.worker.layout import Layout
 from cynthus.worker.orders import OrderInvalid, WorkOrder
 from cynthus.worker.phases import timed
@@ -40,7 +40,7 @@ class Preparation:
         self._cache = cache
         self._content = content
         self._control = control
-        self._environments = _environments(order, cache, content, control)
+        self._environments = LayeredEnvironments(order, cache, control)
         self._trees = Trees(cache, content, control)
 
     def make(self, workspace: Workspace) -> Ready:
@@ -49,8 +49,6 @@ class Preparation:
             return self._make(workspace)
         except Stopped as asked:
             raise AttemptFailed(stopped(str(asked))) from asked
-        except EnvironmentFailed as failure:
-            raise AttemptFailed(unprepared("environment_failed", failure, failure.evidence)) from failure
         except (ContentMissing, manifest.ManifestInvalid) as problem:
             raise AttemptFailed(unprepared("content_missing", problem)) from problem
         except OrderInvalid as problem:
@@ -113,11 +111,3 @@ class Preparation:
             "CYNTHUS_OUTPUT_DIR": outputs,
             "CYNTHUS_CHECKPOINT_DIR": workspace.checkpoint,
         }
-
-
-def _environments(order: WorkOrder, cache: Cache, content: Content, control: Control) -> Environments:
-    if order.image.kind == "environment":
-        return LockedEnvironments(order.image, cache, content, control)
-    from cynthus.worker.layered import LayeredEnvironments
-
-    return LayeredEnvironments(order, cache, control)
