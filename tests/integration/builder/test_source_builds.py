@@ -105,7 +105,7 @@ for address in (("127.0.0.1", {subprocess.os.getpid() % 1000 + 1}), ("pypi.org",
     except OSError:
         pass
 seen += [name for name, value in os.environ.items() if "canary" in value]
-places = ("/root/.bashrc", "/home", "/work", "/var", {str(tmp_path)!r}, "/etc/passwd", "/run")
+places = ({str(Path.home() / ".bashrc")!r}, "/home", "/srv", "/var", {str(tmp_path)!r}, "/etc/passwd", "/run")
 seen += [path for path in places if pathlib.Path(path).exists()]
 seen += ["processes"] if sum(name.isdigit() for name in os.listdir("/proc")) > 4 else []
 try:

@@ -142,7 +142,7 @@ def test_pinning_keeps_every_line_where_it_was():
         "ARG V=3.12\n"
         "FROM --platform=linux/amd64 \\\n"
         "  python:$V AS one\n"
-        "RUN --mount=type=cache,target=/root/.cache --mount=type=bind,from=python:3.12,target=/b x\n"
+        "RUN --mount=type=cache,target=/opt/cache --mount=type=bind,from=python:3.12,target=/b x\n"
         "FROM one\n"
         "COPY --from=python:3.12 /a /b\n"
         "COPY --from=one /a /b\n"
@@ -150,7 +150,7 @@ def test_pinning_keeps_every_line_where_it_was():
     lines = pinned(text, parse(text), {"python:3.12": PIN}, "ada").split("\n")
     assert lines[1] == f"FROM --platform=linux/amd64 {PIN} AS one"
     assert lines[2] == ""
-    assert "--mount=type=cache,target=/root/.cache,id=ada:/root/.cache" in lines[3]
+    assert "--mount=type=cache,target=/opt/cache,id=ada:/opt/cache" in lines[3]
     assert f"from={PIN},target=/b" in lines[3]
     assert lines[4] == "FROM one"
     assert lines[5] == f"COPY --from={PIN} /a /b"

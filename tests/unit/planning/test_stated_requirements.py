@@ -295,7 +295,7 @@ dependencies:
   - cudatoolkit
 variables:
   - A
-prefix: /home/me/x
+prefix: /opt/conda/envs/x
 """
 
 
