@@ -22,14 +22,23 @@ from cynthus.store.ports import Recorded
 
 _FIND = """
     WITH found AS (
-        SELECT image, packages, notes, image->>'digest' AS digest FROM builder.images WHERE key = $1
+        SELECT image, packages, notes, image->>'digest' AS digest, image->>'repository' AS repository
+        FROM builder.images WHERE key = $1
+    ),
+    listed AS (
+        SELECT used_at >= clock_timestamp() - interval '1 minute' AS fresh FROM builder.catalogue
+        JOIN found USING (digest, repository)
     ),
     touched AS (
         UPDATE builder.catalogue SET used_at = clock_timestamp() FROM found
-        WHERE catalogue.digest = found.digest AND used_at < clock_timestamp() - interval '1 hour'
+        WHERE catalogue.digest = found.digest AND catalogue.repository = found.repository
+          AND entry <> '{}' AND used_at < clock_timestamp() - interval '1 minute'
+        RETURNING 1
     )
     SELECT image, packages, notes FROM found
+    WHERE EXISTS (SELECT FROM touched) OR COALESCE((SELECT bool_or(fresh) FROM listed), true)
 """
+"""An image that is just now removed is waited for, and then is not found."""
 _KEEP = """
     INSERT INTO builder.images (key, image, packages, notes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
@@ -50,6 +59,7 @@ _CLAIM = """
         ORDER BY "order" FOR UPDATE SKIP LOCKED LIMIT 1
     ) RETURNING run_id, key, message, attempts
 """
+_ONE_CLAIM = "SELECT pg_advisory_xact_lock(hashtext('cynthus.builder.claim'))"
 _RENEW = "UPDATE builder.builds SET leased_until = clock_timestamp() + $2 WHERE run_id = $1"
 _ADD = """
     INSERT INTO builder.builds (run_id, key, message, "order")
@@ -98,7 +108,8 @@ class PostgresBuilds:
 
     async def claim(self, lease: timedelta) -> Job | None:
         """The oldest build that nobody works on."""
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
+            await connection.execute(_ONE_CLAIM)  # else two see the same key free at the same moment
             row = await connection.fetchrow(_CLAIM, lease)
         if row is None:
             return None

@@ -18,6 +18,7 @@ _PLACE = """
     INSERT INTO builder.placements (repository, digest) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
 """
 _DISPLACE = "DELETE FROM builder.placements WHERE repository = $1 AND digest = ANY($2)"
+_DISPLACE_ALL = "DELETE FROM builder.placements WHERE repository = $1"
 _KNOWN = "SELECT document FROM builder.known WHERE kind = $1 AND key = $2"
 _LEARN = """
     INSERT INTO builder.known (kind, key, document) VALUES ($1, $2, $3)
@@ -64,6 +65,11 @@ class PostgresIndex:
         """The repository has not got them."""
         async with self._database.connection() as connection:
             await connection.execute(_DISPLACE, repository, list(digests))
+
+    async def displace_all(self, repository: str) -> None:
+        """What is believed of the repository was wrong."""
+        async with self._database.connection() as connection:
+            await connection.execute(_DISPLACE_ALL, repository)
 
     async def known(self, kind: str, key: str) -> Any | None:
         """An answer that was found before."""

@@ -76,7 +76,9 @@ class Dependencies:
         async with self._turns[wanted.key]:
             if layer := (await self._index.layers([wanted.key])).get(wanted.key):
                 return layer
-            with tempfile.TemporaryDirectory(prefix="layer-", dir=self._folder) as folder:
+            with tempfile.TemporaryDirectory(
+                prefix="layer-", dir=self._folder, ignore_cleanup_errors=True
+            ) as folder:
                 target = Path(folder) / "layer.tar.gz"
                 async with self._places:
                     packed = await asyncio.to_thread(_pack, wanted, wheels, python, interpreter, target)

@@ -42,18 +42,6 @@ def failed(error: Exception) -> Failed | None:
     return Failed(cause, transient=getattr(error, "transient", False) or cause.code in _PASSING)
 
 
-def too_slow(seconds: float) -> Failed:
-    """The build went on for longer than builds may."""
-    return Failed(
-        Cause(
-            code="build_timeout",
-            message=f"The build was not done after {seconds:.0f} seconds.",
-            fix="Run it again; if it stays, remove what is slow to fetch or to build, or have the"
-            " platform's operator raise CYNTHUS_BUILDER_PACKING_SECONDS.",
-        )
-    )
-
-
 def _project(error: Exception) -> Cause | None:
     match error:
         case CannotPlan():

@@ -38,6 +38,9 @@ from cynthus.builder.ports import (
 from cynthus.events import Image
 from cynthus.planning.document import Plan
 
+_SURPRISES = 2
+"""The repository lacks something; then it turns out that its home lacks it too, and it is made anew."""
+
 _NO_BASE_PYTHON = "/usr/local/bin/python3"
 _PLATFORM = "linux/amd64"
 _NOT_YET = datetime.fromtimestamp(0, UTC)
@@ -85,10 +88,11 @@ class PackedImages:
         self, job: Job, plan: Plan, project: Project, secrets: Mapping[str, str], phases: Phases
     ) -> Built:
         """Push what is missing; nothing of the image is visible before all of it is there."""
-        try:
-            return await self._once(job, plan, project, secrets, phases)
-        except LayersLost as lost:
-            await self._parts.index.forget_layers(lost.digests)
+        for _ in range(_SURPRISES):
+            try:
+                return await self._once(job, plan, project, secrets, phases)
+            except LayersLost as lost:
+                await self._parts.index.forget_layers(lost.digests)
         return await self._once(job, plan, project, secrets, phases)
 
     async def _once(
@@ -104,7 +108,9 @@ class PackedImages:
     ) -> Built:
         parts, message = self._parts, job.message
         repository = parts.repositories.project(message.owner, message.project)
-        with tempfile.TemporaryDirectory(prefix="source-", dir=parts.folder) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="source-", dir=parts.folder, ignore_cleanup_errors=True
+        ) as folder:
             async with asyncio.TaskGroup() as group:
                 packing = group.create_task(self._source(project, Path(folder), phases))
                 below = await self._below(plan, project, repository, secrets, phases)

@@ -20,7 +20,7 @@ _HELD = "application/vnd.cynthus.layer.v1+json"
 
 
 class LayersLost(Exception):
-    """The registry has lost layers that were pushed before: `digests`."""
+    """The registry has lost what was pushed before: `digests` are layers to be made again."""
 
     def __init__(self, digests: frozenset[str]) -> None:
         super().__init__(", ".join(sorted(digests)))
@@ -82,16 +82,20 @@ class Shipping:
         tag: str | None = None,
         source: PackedLayer | None = None,
     ) -> None:
-        """Push an image's configuration and manifest, and its source layer beside. Raises LayersLost."""
+        """Push an image's configuration and manifest, and its source layer beside.
+
+        Raises LayersLost when the repository lacks what it was believed to have, and forgets that belief.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self.blob(repository, document.config))
             if source is not None:
                 group.create_task(self.source_layer(repository, source))
+        write = self._registry.write_manifest
         try:
-            await self._put(repository, document, tag)
-        except BlobsUnknown:
-            await self._again(repository, document)
-            await self._put(repository, document, tag)
+            await self._call(write, repository, document.manifest, MediaType.MANIFEST, tag=tag)
+        except BlobsUnknown as error:
+            await self._index.displace_all(repository)
+            raise LayersLost(frozenset()) from error
         known = [document.digest, document.config_digest, *([source.digest] if source else [])]
         await self._index.place(repository, known)
 
@@ -119,16 +123,6 @@ class Shipping:
     async def has(self, repository: str, digest: str) -> bool:
         """Whether the repository is known to have this."""
         return digest in await self._index.placed(repository, [digest])
-
-    async def _put(self, repository: str, document: Document, tag: str | None) -> None:
-        write = self._registry.write_manifest
-        await self._call(write, repository, document.manifest, MediaType.MANIFEST, tag=tag)
-
-    async def _again(self, repository: str, document: Document) -> None:
-        """What we believed was wrong: ask for every layer, and mount what has a home elsewhere."""
-        digests = [layer.digest for layer in document.layers]
-        await self._index.displace(repository, digests)
-        await self.place(repository, [layer for layer in document.layers if layer.repository])
 
     async def _mount(self, repository: str, layer: Layer) -> bool:
         if layer.repository == repository or layer.repository is None:

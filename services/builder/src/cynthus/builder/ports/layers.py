@@ -33,6 +33,10 @@ class Index(Protocol):
         """The repository has not got them."""
         ...
 
+    async def displace_all(self, repository: str) -> None:
+        """What is believed of the repository was wrong."""
+        ...
+
     async def known(self, kind: str, key: str) -> Any | None:
         """An answer that was found before: a JSON value."""
         ...
