@@ -16,6 +16,7 @@ CHUNK_BYTES = 64 * 1024 * 1024
 _HEADER = json.dumps({"format": FORMAT}, separators=(",", ":")).encode() + b"\n"
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN_PARTS = {"", ".", ".."}
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 class ManifestInvalid(ValueError):
@@ -44,7 +45,7 @@ class Entry:
             fields |= {"size": self.size, "chunks": list(self.chunks)}
             if self.executable:
                 fields["executable"] = True
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return _canonical(fields).encode() + b"\n"
 
 
 def encode(entries: Iterable[Entry]) -> Iterator[bytes]:

@@ -88,16 +88,17 @@ def stored(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in pieces of STORED_BLOCK; the last may be shorter."""
-    held = bytearray()
+    held: list[bytes] = []
+    size = 0
     for chunk in chunks:
-        held += chunk
-        if len(held) >= STORED_BLOCK:
-            whole = len(held) - len(held) % STORED_BLOCK
-            ready = bytes(held[:whole])
-            del held[:whole]
-            yield from (ready[at : at + STORED_BLOCK] for at in range(0, whole, STORED_BLOCK))
-    if held:
-        yield bytes(held)
+        held.append(chunk)
+        size += len(chunk)
+        if size >= STORED_BLOCK:
+            data, whole = b"".join(held), size - size % STORED_BLOCK
+            yield from (data[at : at + STORED_BLOCK] for at in range(0, whole, STORED_BLOCK))
+            held, size = [data[whole:]], size - whole
+    if size:
+        yield b"".join(held)
 
 
 def stored_block(data: bytes) -> bytes:

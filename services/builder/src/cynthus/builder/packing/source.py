@@ -3,6 +3,7 @@
 import posixpath
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from cynthus.builder.packing import tar
@@ -21,6 +22,9 @@ UNCOMPRESSED_BYTES = 4 * 1024 * 1024
 """Less source than this is not compressed: that would take longer than sending it."""
 
 _LEVEL = 1
+_header = lru_cache(8192)(tar.file)
+"""A project is packed again and again, and most of its files stay."""
+
 _MOST_LINKS = 40
 """The kernel gives up where this many links follow each other."""
 
@@ -68,7 +72,7 @@ def _archive(
         elif entry.link is not None:
             yield tar.link(place, entry.link, owner=OWNER)
         else:
-            yield tar.file(place, entry.size, 0o755 if entry.executable else 0o644, owner=OWNER)
+            yield _header(place, entry.size, 0o755 if entry.executable else 0o644, owner=OWNER)
             yield from _content(entry, read)
             yield tar.padding(entry.size)
 
