@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from cynthus.builder.adapters.cuda_file import cuda_table
-from cynthus.builder.domain.cuda import decide, driver_is_enough, settle
-from cynthus.builder.domain.cuda_table import version
-from cynthus.builder.domain.lock import LockRefused
+from cynthus.planning import CannotPlan, PlanRequest, plan
+from cynthus.planning.accelerators.decision import GpuUnsupported, decide, driver_is_enough, settle
+from cynthus.planning.accelerators.file import cuda_table
+from cynthus.planning.accelerators.table import version
+from cynthus.planning.report import describe
+from cynthus.planning.tree import MemoryTree
 
 TABLE = cuda_table()
 RUNTIME = {"cu12": ("nvidia-cuda-runtime-cu12", "12.6.77"), "cu13": ("nvidia-cuda-runtime", "13.0.96")}
@@ -22,7 +24,7 @@ def test_every_row_names_a_source_with_address_and_date():
     import tomllib
     from importlib import resources
 
-    data = tomllib.loads(resources.files("cynthus.builder").joinpath("data/cuda.toml").read_text())
+    data = tomllib.loads(resources.files("cynthus.planning").joinpath("data/cuda.toml").read_text())
     rows = [row for name, table in data.items() if name != "sources" for row in table]
     assert rows
     assert {row["source"] for row in rows} == set(data["sources"])
@@ -112,7 +114,7 @@ def test_the_version_of_torch_and_the_gpu_decide_the_build(requirement, gpu, bac
     ],
 )
 def test_a_gpu_that_no_build_is_for_is_refused_with_the_version_to_take(requirement, gpu, fix):
-    with pytest.raises(LockRefused) as refused:
+    with pytest.raises(GpuUnsupported) as refused:
         decide(TABLE, [requirement], gpu)
     assert refused.value.code == "gpu_unsupported"
     assert gpu in refused.value.message
@@ -149,7 +151,7 @@ def test_the_driver_comes_from_what_was_locked(packages, driver):
     ],
 )
 def test_a_gpu_that_the_locked_cuda_does_not_run_on_is_refused(packages, gpu, fix):
-    with pytest.raises(LockRefused) as refused:
+    with pytest.raises(GpuUnsupported) as refused:
         settled(packages, gpu)
     assert refused.value.code == "gpu_unsupported"
     assert gpu in refused.value.message
@@ -174,3 +176,28 @@ def test_cuda_libraries_without_a_gpu_are_told():
 )  # fmt: skip
 def test_drivers_are_compared_as_numbers(driver, needed, enough):
     assert driver_is_enough(driver, needed) is enough
+
+
+def planned(gpu, *requirements):
+    tree = MemoryTree({"main.py": "", "requirements.txt": "\n".join(requirements)})
+    return plan(tree, PlanRequest(entry="main.py", gpu=gpu))
+
+
+def test_a_plan_says_which_build_and_which_driver_a_gpu_means():
+    rows = describe(planned("V100", "torch"))
+    told = " ".join(text for _, text in rows)
+    assert ("gpu", "V100") in rows
+    assert "torch for CUDA 12.6 (cu126)" in told
+    assert "driver 525.60.13 or newer" in told
+
+
+def test_a_plan_without_a_gpu_says_that_torch_is_the_small_one():
+    assert ("gpu", "none asked for") in describe(planned(None, "torch"))
+    assert all(label != "gpu" for label, _ in describe(planned(None, "numpy")))
+
+
+def test_a_gpu_that_nothing_fits_is_refused_before_anything_is_uploaded():
+    with pytest.raises(CannotPlan) as refused:
+        planned("B200", "torch==2.5.0")
+    assert refused.value.code == "gpu_unsupported"
+    assert "torch>=" in refused.value.fix

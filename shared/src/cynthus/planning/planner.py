@@ -142,7 +142,7 @@ def _with_settings(made: Plan, settings: Declared, task: Task | None, request: P
     command = made.command
     if made.entry.kind == "notebook":
         command = (*command[:4], f"{outputs.path}/{PurePosixPath(command[3]).name}", *command[5:])
-    return replace(
+    settled = replace(
         made,
         command=command,
         env=dict(sorted({**settings.env, **(task.env if task else {}), **request.env}.items())),
@@ -155,6 +155,21 @@ def _with_settings(made: Plan, settings: Declared, task: Task | None, request: P
         import_check=settings.import_check,
         gpu=request.gpu or (task.gpu if task else None) or settings.gpu,
     )
+    _check_accelerator(settled)
+    return settled
+
+
+def _check_accelerator(plan: Plan) -> None:
+    if plan.gpu is None:
+        return
+    from cynthus.planning.accelerators.decision import GpuUnsupported, decide
+    from cynthus.planning.accelerators.file import cuda_table
+
+    try:
+        decide(cuda_table(), [requirement.text for requirement in plan.requirements], plan.gpu)
+    except GpuUnsupported as error:
+        what = error.message.rstrip(".")
+        raise CannotPlan(error.code, what=what, why=f"{plan.gpu} was asked for", fix=error.fix) from error
 
 
 def _header(tree: SourceTree, start: Start) -> ScriptHeader | None:

@@ -8,8 +8,7 @@ SOURCES = {"pep723": "the script's header", "uv.lock": "uv.lock", "pyproject": "
 def describe(plan: Plan) -> list[tuple[str, str]]:
     """Rows of (label, text); an empty label continues the row above."""
     rows = _image(plan) if plan.dockerfile else _python(plan)
-    if plan.gpu:
-        rows.append(("gpu", plan.gpu))
+    rows.extend(_accelerator(plan))
     rows.append(("runtime", _runtime(plan)))
     if plan.pythonpath and plan.pythonpath != ("",):
         rows.append(("path", ", ".join(root or "." for root in plan.pythonpath)))
@@ -33,6 +32,24 @@ def _python(plan: Plan) -> list[tuple[str, str]]:
     if plan.base:
         rows.append(("base", plan.base))
     return rows
+
+
+def _accelerator(plan: Plan) -> list[tuple[str, str]]:
+    """The GPU, and which build of PyTorch it means; nothing where neither plays a part."""
+    frameworks = {"torch", "jax", "tensorflow"}
+    if plan.gpu is None and not frameworks & {requirement.name for requirement in plan.requirements}:
+        return []
+    from cynthus.planning.accelerators.decision import decide
+    from cynthus.planning.accelerators.file import cuda_table
+
+    decided = decide(cuda_table(), [requirement.text for requirement in plan.requirements], plan.gpu)
+    driver = (
+        [f"its machine needs NVIDIA's driver {decided.min_driver} or newer"] if decided.min_driver else []
+    )
+    reasons = [*decided.why, *(driver if plan.gpu and decided.why else [])]
+    if plan.gpu is None and not reasons:
+        return []
+    return [("gpu", plan.gpu or "none asked for"), *(("", reason) for reason in reasons)]
 
 
 def _runtime(plan: Plan) -> str:

@@ -9,12 +9,22 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from cynthus.builder.domain.cuda_table import GPU, Backend, CudaTable, version
-from cynthus.builder.domain.lock import LockRefused
+from cynthus.planning.accelerators.table import GPU, Backend, CudaTable, version
 
 _LIBRARY = re.compile(r"(?:nvidia-.+-cu|jax-cuda|cupy-cuda)(\d{2})(?:x|-plugin|-pjrt)?\Z")
 _VERSIONED = frozenset({"nvidia-cuda-runtime", "nvidia-cuda-nvrtc", "cuda-toolkit"})
 _PATCHES = 10
+
+
+class GpuUnsupported(Exception):
+    """No build of what is required runs on the GPU that is asked for."""
+
+    code = "gpu_unsupported"
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Accelerator:
 
 
 def decide(table: CudaTable, requirements: Iterable[str], gpu: str | None) -> Accelerator:
-    """Before resolving: which build of PyTorch. Raises LockRefused for a GPU that none is for."""
+    """Before resolving: which build of PyTorch. Raises GpuUnsupported for a GPU that none is for."""
     wanted = _torch(requirements)
     if gpu is None:
         cpu = table.backends["cpu"]
@@ -51,7 +61,7 @@ def decide(table: CudaTable, requirements: Iterable[str], gpu: str | None) -> Ac
 def settle(
     table: CudaTable, decided: Accelerator, packages: Mapping[str, str], gpu: str | None
 ) -> Accelerator:
-    """After resolving: the driver that the locked packages (name -> version) need. Raises LockRefused."""
+    """After resolving: the driver that the locked packages (name -> version) need. Raises GpuUnsupported."""
     libraries = dict(_libraries(packages))
     why = list(decided.why)
     if gpu is None:
@@ -112,7 +122,7 @@ def _words(table: CudaTable, chosen: Backend, found: GPU | None, gpu: str, newes
     return f"{kind}: {found.name} is {found.architecture}"
 
 
-def _too_old_or_new(table: CudaTable, wanted: SpecifierSet, found: GPU) -> LockRefused:
+def _too_old_or_new(table: CudaTable, wanted: SpecifierSet, found: GPU) -> GpuUnsupported:
     able = [
         release
         for release, names in table.torch.items()
@@ -121,13 +131,13 @@ def _too_old_or_new(table: CudaTable, wanted: SpecifierSet, found: GPU) -> LockR
     asked = f"torch{wanted}"
     message = f"{asked} has no build for {_model(found)}."
     if not able:
-        return LockRefused("gpu_unsupported", message, "Ask for a newer GPU.")
+        return GpuUnsupported(message, "Ask for a newer GPU.")
     releases = list(table.torch)
     newest_wanted = _releases(table, wanted)[-1]
     if releases.index(newest_wanted) > releases.index(able[-1]):
         after = releases[releases.index(able[-1]) + 1]
-        return LockRefused("gpu_unsupported", message, f"Require torch<{after}, or ask for a newer GPU.")
-    return LockRefused("gpu_unsupported", message, f"Require torch>={able[0]}, or ask for an older GPU.")
+        return GpuUnsupported(message, f"Require torch<{after}, or ask for a newer GPU.")
+    return GpuUnsupported(message, f"Require torch>={able[0]}, or ask for an older GPU.")
 
 
 def _libraries(packages: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -168,24 +178,21 @@ def _check_torch(
     able = [name for name in table.torch.get(release, ()) if table.backends[name].knows(found.capability)]
     if not able:
         raise _no_longer(table, found, what, exact[0])
-    raise LockRefused(
-        "gpu_unsupported",
+    raise GpuUnsupported(
         f"{what} no longer runs on {_model(found)}.",
         f"Take torch's build {able[0]} from {table.backends[able[0]].index}, or ask for a newer GPU.",
     )
 
 
-def _no_longer(table: CudaTable, found: GPU, what: str, major: int) -> LockRefused:
-    return LockRefused(
-        "gpu_unsupported",
+def _no_longer(table: CudaTable, found: GPU, what: str, major: int) -> GpuUnsupported:
+    return GpuUnsupported(
         f"{what} no longer runs on {_model(found)}.",
         f"Require versions for CUDA {major - 1} ({_instead(table, major - 1)}), or ask for a newer GPU.",
     )
 
 
-def _not_yet(found: GPU, what: str) -> LockRefused:
-    return LockRefused(
-        "gpu_unsupported",
+def _not_yet(found: GPU, what: str) -> GpuUnsupported:
+    return GpuUnsupported(
         f"{what} does not know {_model(found)} yet.",
         "Require newer versions that come with CUDA 12.8 or later, or ask for an older GPU.",
     )

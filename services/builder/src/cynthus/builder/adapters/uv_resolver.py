@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cynthus.builder.adapters import uv_refusals
-from cynthus.builder.adapters.cuda_file import cuda_table
 from cynthus.builder.adapters.index_access import variables
 from cynthus.builder.adapters.local_wheels import local_builds, sized
 from cynthus.builder.adapters.uv_program import Scrubber, Uv
@@ -21,10 +20,11 @@ from cynthus.builder.adapters.uv_question import (
     write,
 )
 from cynthus.builder.adapters.wheel_metadata import Metadata, read_metadata
-from cynthus.builder.domain.cuda import Accelerator, decide, settle
 from cynthus.builder.domain.lock import Lock, LockedPackage, LockRefused, Target
 from cynthus.builder.domain.pylock import folders, parse_pylock, write_pylock
 from cynthus.builder.ports import ResolverUnavailable, Wheels
+from cynthus.planning.accelerators.decision import Accelerator, GpuUnsupported, decide, settle
+from cynthus.planning.accelerators.file import cuda_table
 from cynthus.planning.document import Plan
 from cynthus.planning.tree import SourceTree
 
@@ -58,7 +58,10 @@ class UvResolver:
         return None if self._torch_backend == "off" else self._torch_backend
 
     def _decided(self, plan: Plan) -> Accelerator:
-        return decide(cuda_table(), [item.text for item in plan.requirements], plan.gpu)
+        try:
+            return decide(cuda_table(), [item.text for item in plan.requirements], plan.gpu)
+        except GpuUnsupported as error:
+            raise LockRefused(error.code, error.message, error.fix) from error
 
     async def resolve(self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str]) -> Lock:
         """A lock for the target. Raises LockRefused, ResolverUnavailable."""
@@ -70,7 +73,7 @@ class UvResolver:
             question = Question(plan, target, secrets, Path(folder), lines)
             packages, notes = await self._solve(question, tree, decided.backend)
         packages = tuple(await asyncio.to_thread(lambda: [sized(package) for package in packages]))
-        settled = settle(cuda_table(), decided, {one.name: one.version for one in packages}, plan.gpu)
+        settled = _settled(decided, packages, plan.gpu)
         notes = (*notes, *settled.why)
         backend = self.backend(plan) if plan.locked is None else None
         return Lock(write_pylock(packages, target), packages, backend, settled.min_driver, notes)
@@ -219,3 +222,10 @@ class _Wheelless(Exception):
         super().__init__(", ".join(sorted(names)))
         self.names = names
         self.addressed = addressed
+
+
+def _settled(decided: Accelerator, packages: Sequence[LockedPackage], gpu: str | None) -> Accelerator:
+    try:
+        return settle(cuda_table(), decided, {one.name: one.version for one in packages}, gpu)
+    except GpuUnsupported as error:
+        raise LockRefused(error.code, error.message, error.fix) from error
