@@ -1,4 +1,4 @@
-"""Builders as processes that are killed at any point: another one goes on, and half an image is never seen."""
+"""Builders as processes that are killed at any point: another goes on, and half an image is never seen."""
 
 import asyncio
 import os
