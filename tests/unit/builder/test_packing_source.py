@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cynthus.builder.packing import keys
 from cynthus.builder.packing.layer import SourceRefused
-from cynthus.builder.packing.source import UNCOMPRESSED_BYTES, source_layer
+from cynthus.builder.packing.source import UNCOMPRESSED_BYTES, source_layer, with_outputs
 from cynthus.snapshots.manifest import Entry, decode, encode
 from tests.fixtures.wheels import Item, items_of
 
@@ -175,3 +175,20 @@ def test_keys_are_stable_and_tell_apart_what_differs():
         keys.source_key(one), keys.source_key(two), keys.source_key(one, 1),
     }  # fmt: skip
     assert len(different) == 13
+
+
+@pytest.mark.parametrize(
+    ("entries", "path", "added"),
+    [
+        ([Entry("a.py")], "outputs", ["outputs"]),
+        ([Entry("outputs/old.csv")], "outputs", ["outputs"]),
+        ([Entry("deep", folder=True)], "deep/results/", ["deep/results"]),
+        ([Entry("outputs", link="elsewhere")], "outputs", []),
+        ([Entry("outputs")], "outputs/today", []),
+        ([Entry("a.py")], ".", []),
+    ],
+)
+def test_the_folder_for_results_is_in_the_image_unless_it_cannot_be(entries, path, added, tmp_path):
+    more = with_outputs(entries, path)
+    assert [one.path for one in more[len(entries) :] if one.folder] == added
+    source_layer(more, lambda _: iter(()), tmp_path / "layer")

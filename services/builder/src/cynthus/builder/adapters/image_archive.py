@@ -158,7 +158,9 @@ class ArchiveStore:
         described = Descriptor(MediaType.CONFIG, digest_of(body), len(body))
         self._target.write(self._repository, described.digest, len(body), lambda: io.BytesIO(body))
         manifest = Manifest(described, tuple(layer for _, layer in layers), annotations)
-        digest = self._target.write_manifest(self._repository, manifest.encode(), MediaType.MANIFEST)
+        encoded = manifest.encode()
+        tag = digest_of(encoded).removeprefix("sha256:")[:16]  # some registries remove what has none
+        digest = self._target.write_manifest(self._repository, encoded, MediaType.MANIFEST, tag=tag)
         return Stored(digest, sum(layer.size for _, layer in layers), config)
 
 

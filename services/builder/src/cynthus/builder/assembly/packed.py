@@ -20,7 +20,7 @@ from cynthus.builder.domain.image import Base, Content, Document, Layer
 from cynthus.builder.domain.lock import Lock, Target, lock_key
 from cynthus.builder.domain.repositories import Repositories
 from cynthus.builder.packing.layer import PackedLayer
-from cynthus.builder.packing.source import source_layer
+from cynthus.builder.packing.source import source_layer, with_outputs
 from cynthus.builder.ports import (
     Bases,
     Builds,
@@ -112,7 +112,7 @@ class PackedImages:
             prefix="source-", dir=parts.folder, ignore_cleanup_errors=True
         ) as folder:
             async with asyncio.TaskGroup() as group:
-                packing = group.create_task(self._source(project, Path(folder), phases))
+                packing = group.create_task(self._source(plan, project, Path(folder), phases))
                 below = await self._below(plan, project, repository, secrets, phases)
                 environment = image.environment(below.base, below.layers, gpu=plan.gpu is not None)
                 await self._environment(repository, environment, phases)
@@ -181,10 +181,10 @@ class PackedImages:
             await shipping.image(repository, environment, tag=_tag(environment))
 
     async def _source(
-        self, project: Project, folder: Path, phases: Phases
+        self, plan: Plan, project: Project, folder: Path, phases: Phases
     ) -> tuple[PackedLayer, tuple[str, ...]]:
         with phases.timed("source"):
-            entries = project.entries()
+            entries = with_outputs(project.entries(), plan.outputs.path)
             read = ReadAhead(project, entries)
             return await asyncio.to_thread(source_layer, entries, read, folder / "source.tar.gz")
 

@@ -2,7 +2,7 @@
 
 import posixpath
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,6 +46,16 @@ def source_layer(
     with written(target) as layer:
         _pack(_archive(paths, kept, read), layer, compressed=compressed)
         return layer.finish(target, "source"), tuple(sorted(left_out))
+
+
+def with_outputs(entries: Sequence[Entry], path: str) -> Sequence[Entry]:
+    """Also the folder for results: where no machine of ours makes it, the program finds it nevertheless."""
+    path = posixpath.normpath(path)
+    above = folders_of({path})
+    kept = {entry.path: entry for entry in entries if entry.path == path or entry.path in above}
+    if path in {".", *kept} or not all(entry.folder for entry in kept.values()):
+        return entries
+    return [*entries, Entry(path, folder=True)]
 
 
 def _checked(entries: Iterable[Entry]) -> dict[str, Entry]:
