@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from cynthus.environments import sandbox
+from cynthus.environments.interpreters import folder_of
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -61,7 +62,7 @@ def run(
     command = sandbox.wrap(
         sandbox.below_first_process(program, [program, *arguments], its.fileno()),
         writable=[str(place.work)],
-        readable=[str(place.shown), *sandbox.needed_by_first_process()],
+        readable=[str(place.shown), folder_of(PYTHON)],
         hidden=[str(place.state)],
         folder=str(place.work),
         network=network,
@@ -134,7 +135,7 @@ def test_the_announced_process_is_the_program_as_this_side_sees_it(
     mine, its = channel
     os.set_inheritable(its.fileno(), True)
     inside = sandbox.below_first_process(PYTHON, [PYTHON, "-c", script], its.fileno())
-    command = sandbox.wrap(inside, readable=sandbox.needed_by_first_process())
+    command = sandbox.wrap(inside, readable=[folder_of(PYTHON)])
     with subprocess.Popen(command, pass_fds=[its.fileno()], stdout=subprocess.PIPE, text=True):
         its.close()
         pid = struct.unpack("3i", mine.recvmsg(200, 100)[1][0][2][:12])[0]
@@ -215,7 +216,7 @@ def test_a_program_reaches_only_what_it_was_given(
     assert seen["shadow"] == "PermissionError"
     assert not set(seen["home"]) & {".ssh", ".bashrc", ".profile", ".cache", ".config"}
     assert [
-        name for name in seen["run"] if name not in {"cynthus-first-process.py", "systemd", "resolvconf"}
+        name for name in seen["run"] if name not in {"cynthus-first-process", "systemd", "resolvconf"}
     ] == []
     assert (seen["disk"], seen["engine"], seen["resolver"]) == (False, False, True)
     status = seen["status"]

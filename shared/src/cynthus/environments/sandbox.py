@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from cynthus.environments import first_process
 from cynthus.environments.interpreters import folder_of
 
-_INIT = "/run/cynthus-first-process.py"
+_INIT = "/run/cynthus-first-process"
 _RESOLVER = "/etc/resolv.conf"
 _SECRET_FILES = ("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh/ssh_host_*_key")
 _NEVER_HIDDEN = frozenset({"/", "/bin", "/dev", "/etc", "/lib", "/proc", "/sbin", "/usr", "/var"})
@@ -41,6 +40,8 @@ def trouble() -> str | None:
     """Why there is no sandbox, in bubblewrap's own words where it has any."""
     if _program() is None:
         return "bubblewrap (bwrap) is not installed"
+    if not os.path.exists(_first_process()):
+        return f"there are no sandboxes on {os.uname().machine} processors"
     command = wrap([sys.executable, "-I", "-S", "-c", ""], readable=[folder_of(sys.executable)])
     try:
         done = subprocess.run(
@@ -74,7 +75,7 @@ def wrap(
     mounts += [_Mount(path, ("--tmpfs", path), sealed=True) for path in covered]
     mounts += [_Mount(path, ("--ro-bind", path, path)) for path in _KERNEL if os.path.exists(path)]
     mounts += [_Mount(path, ("--ro-bind", "/dev/null", path)) for path in _secret_files()]
-    mounts.append(_Mount(_INIT, ("--ro-bind", os.path.realpath(first_process.__file__), _INIT)))
+    mounts.append(_Mount(_INIT, ("--ro-bind", _first_process(), _INIT)))
     behind = [*covered, "/run", "/tmp"]  # noqa: S108 - the same
     mounts += [_Mount(path, ("--ro-bind", path, path)) for path in _shown(readable, behind)]
     mounts += [_Mount(path, ("--bind", path, path)) for path in map(os.path.abspath, writable)]
@@ -93,13 +94,8 @@ def wrap(
 
 
 def below_first_process(program: str, arguments: Sequence[str], channel: int) -> list[str]:
-    """A command for `wrap` that reports on the descriptor `channel` (see first_process)."""
-    return [_own_interpreter(), "-I", "-S", _INIT, str(channel), program, *arguments]
-
-
-def needed_by_first_process() -> list[str]:
-    """What has to be readable for it."""
-    return [folder_of(_own_interpreter())]
+    """A command for `wrap` that reports on the descriptor `channel` (see first_process.c)."""
+    return [_INIT, str(channel), program, *arguments]
 
 
 class _Mount(NamedTuple):
@@ -108,8 +104,8 @@ class _Mount(NamedTuple):
     sealed: bool = False
 
 
-def _own_interpreter() -> str:
-    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+def _first_process() -> str:
+    return f"{os.path.dirname(os.path.realpath(__file__))}/first-process-{os.uname().machine}"
 
 
 def _shown(paths: Iterable[str], behind: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The supervisor's ear at a sandbox: what its first process says (cynthus.environments.first_process)."""
+"""The supervisor's ear at a sandbox: what its first process says (cynthus.environments, first_process.c)."""
 
 import os
 import signal

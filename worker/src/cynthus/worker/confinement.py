@@ -47,7 +47,6 @@ def command_line(
             needs.environment,
             *needs.data,
             *_interpreter_folders(needs.environment),
-            *sandbox.needed_by_first_process(),
         ],
         hidden=[needs.hidden],
         network=order.network,

@@ -167,7 +167,7 @@ class SandboxImportTrial:
         arguments = [python, "-c", script, str(writing), *modules]
         command = sandbox.wrap(
             sandbox.below_first_process(python, arguments, its),
-            readable=[environment, folder_of(python), *sandbox.needed_by_first_process()],
+            readable=[environment, folder_of(python)],
             hidden=[str(self._folder), str(self._layers)],
             network=False,
             folder="/tmp",  # noqa: S108 - the sandbox's own
