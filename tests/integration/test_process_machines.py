@@ -46,3 +46,15 @@ class TestProcessMachines(MachinesContract):
         await machines.create(spec("cyn-a"))
         (pid,) = machines._scan().values()
         assert "canary-5d1f" not in Path(f"/proc/{pid}/cmdline").read_text()
+
+    async def test_the_operators_settings_reach_workers_and_the_platforms_keys_do_not(
+        self, machines, monkeypatch
+    ):
+        monkeypatch.setenv("CYNTHUS_WORKER_SANDBOX", "off")
+        monkeypatch.setenv("CYNTHUS_WORKER_KEY", "canary-7c20")
+        monkeypatch.setenv("CYNTHUS_SECRETS_KEY", "canary-7c20")
+        await machines.create(spec("cyn-a"))
+        (pid,) = machines._scan().values()
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"CYNTHUS_WORKER_SANDBOX=off" in environment
+        assert b"canary-7c20" not in environment

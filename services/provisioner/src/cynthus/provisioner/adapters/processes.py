@@ -15,6 +15,9 @@ from cynthus.provisioner.ports import MachineRefused, MachineSpec
 
 _PROC = Path("/proc")
 _MODULE = "cynthus.worker"
+_PREFIX = "CYNTHUS_WORKER_"
+_SETTINGS = ("SANDBOX", "PROCESSES", "MEMORY_BYTES", "CACHE_BYTES", "BACKLOG_BYTES", "KEEP_RUNS", "GIVE_UP_S")
+"""What the operator may say to workers. The platform's other variables hold its keys."""
 
 
 class ProcessMachines:
@@ -86,7 +89,7 @@ class ProcessMachines:
 
     def _start(self, spec: MachineSpec) -> None:
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")},
+            **{name: value for name, value in os.environ.items() if _is_for_workers(name)},
             "CYNTHUS_WORKER_URL": spec.worker_url,
             "CYNTHUS_WORKER_TOKEN": spec.worker_token,
             "CYNTHUS_WORKER_HOME": str(self._home),
@@ -127,3 +130,7 @@ class ProcessMachines:
         for name, child in list(self._children.items()):
             if child.poll() is not None:
                 del self._children[name]
+
+
+def _is_for_workers(variable: str) -> bool:
+    return not variable.startswith("CYNTHUS_") or variable.removeprefix(_PREFIX) in _SETTINGS
