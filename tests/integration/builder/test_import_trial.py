@@ -7,12 +7,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cynthus.builder.adapters.import_trial import SandboxImportTrial
 from cynthus.builder.domain.image import Layer
 from cynthus.builder.ports import ImportProblem
+from cynthus.environments import sandbox
 from cynthus.environments.shelf import Shelf
 from cynthus.oci.folder_registry import FolderRegistry
 from cynthus.oci.manifest import Note
@@ -191,3 +193,23 @@ async def test_what_killed_trials_left_is_removed(tmp_path: Path) -> None:
     assert await trial("json") == ()
 
     assert not left.exists()
+
+
+@pytest.mark.parametrize(("failures", "found"), [(1, ()), (9, None)])
+async def test_a_sandbox_that_cannot_be_made_is_no_fault_of_the_modules(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, failures: int, found: tuple[ImportProblem, ...] | None
+) -> None:
+    wrap, left = sandbox.wrap, iter(range(failures))
+
+    def failing(*arguments: Any, **options: Any) -> list[str]:
+        made = wrap(*arguments, **options)
+        return (
+            [made[0], "--bind", "/a-mount-that-went", "/a", *made[1:]]
+            if next(left, None) is not None
+            else made
+        )
+
+    assert trial.trial.untried([], MINOR) is None
+    monkeypatch.setattr(sandbox, "wrap", failing)
+
+    assert await trial("json") == found

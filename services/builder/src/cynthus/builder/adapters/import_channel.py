@@ -14,6 +14,10 @@ _MESSAGE_BYTES = 256
 _EVIDENCE_CHARACTERS = 500
 
 
+class SandboxGone(Exception):
+    """It ended before the interpreter was started: no module is to blame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Of one module: an exception's class `kinds` (own first), the interpreter's end by `code`, or `hung`."""
@@ -35,7 +39,7 @@ async def follow(
 ) -> list[Outcome]:
     """Outcomes in the order of `modules`, up to the first that did not come back. Closes the descriptor.
 
-    On `first` the sandbox's first process says how the interpreter ended.
+    On `first` the sandbox's first process says how the interpreter ended. Raises SandboxGone.
     """
     reader = asyncio.StreamReader(limit=_LINE_BYTES)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -80,12 +84,16 @@ def _outcome(module: str, told: dict[str, Any]) -> Outcome:
 
 
 def _status(first: socket.socket) -> int:
-    """The exit code, or a signal's number below zero."""
+    """The exit code, or a signal's number below zero. Raises SandboxGone."""
     first.settimeout(0)
+    started = False
     try:
         while message := first.recv(_MESSAGE_BYTES).split():
+            started |= message[0] == b"started"
             if message[0] == b"ended":
                 return os.waitstatus_to_exitcode(int(message[1]))
     except OSError:
         pass
+    if not started:
+        raise SandboxGone
     return -signal.SIGKILL

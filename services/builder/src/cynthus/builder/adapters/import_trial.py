@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cynthus.builder.adapters import import_driver
-from cynthus.builder.adapters.import_channel import Outcome, follow
+from cynthus.builder.adapters.import_channel import Outcome, SandboxGone, follow
 from cynthus.builder.domain.image import Layer
 from cynthus.builder.domain.import_problems import crashed, explained, hung
 from cynthus.builder.ports import ImportProblem
@@ -28,6 +28,7 @@ _OTHERS = frozenset({"base", "source"})
 _GIB = 1024**3
 _MODULE_S = 60.0
 _THREADS = 4
+_SANDBOXES = 3
 _PREFIX = "imports-"
 _ABANDONED_S = 24 * 3600.0
 
@@ -73,6 +74,8 @@ class SandboxImportTrial:
                 raise
             try:
                 return await self._import_all(environment, modules)
+            except SandboxGone:
+                return None
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, environment))
 
@@ -130,13 +133,20 @@ class SandboxImportTrial:
         problems: list[ImportProblem] = []
         left = list(modules)
         while left:
-            outcomes = await self._import_some(environment, left)
+            outcomes = await self._persist(environment, left)
             for outcome in outcomes:
                 problem = _problem(outcome, self._module_s)
                 if problem is not None:
                     problems.append(problem)
             left = left[len(outcomes) :]
         return tuple(problems)
+
+    async def _persist(self, environment: str, modules: Sequence[str]) -> list[Outcome]:
+        """A mount of the machine that goes while a sandbox is made ends it; the next one does without."""
+        for _ in range(_SANDBOXES - 1):
+            with suppress(SandboxGone):
+                return await self._import_some(environment, modules)
+        return await self._import_some(environment, modules)
 
     async def _import_some(self, environment: str, modules: Sequence[str]) -> list[Outcome]:
         """Up to the first module that ends the interpreter, at least one."""
