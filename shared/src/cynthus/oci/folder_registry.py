@@ -157,6 +157,12 @@ class FolderRegistry:
                         freed += found.st_size if found.st_nlink == 1 else 0
         return freed
 
+    def sweep(self, *, older_than_s: float = _DAY_S) -> int:
+        """`collect` in every repository; gives the bytes freed."""
+        markers = sorted(self._root.rglob("oci-layout"))
+        places = (marker.parent.relative_to(self._root).as_posix() for marker in markers)
+        return sum(self.collect(place, older_than_s=older_than_s) for place in places)
+
     def _layout(self, repository: str) -> Layout:
         return Layout(self._root / checked_repository(repository))
 

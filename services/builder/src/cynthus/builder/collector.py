@@ -8,16 +8,39 @@ from datetime import timedelta
 import structlog
 
 from cynthus.builder.assembly.documents import described
-from cynthus.builder.assembly.shipping import Shipping
+from cynthus.builder.assembly.shipping import Shipping, holding_tag
 from cynthus.builder.domain.bill_of_materials import BILL_TYPE, PROVENANCE_TYPE
-from cynthus.builder.ports import Collectable, ImageRecord, Index, Records
-from cynthus.oci.ports import ContentUnknown, Registry, RegistryDenied, RegistryUnavailable
+from cynthus.builder.domain.image import Layer
+from cynthus.builder.ports import Collectable, ImageRecord, Records
+from cynthus.oci.descriptor import NotAnImage
+from cynthus.oci.ports import (
+    BlobsUnknown,
+    ContentDamaged,
+    ContentUnknown,
+    Registry,
+    RegistryDenied,
+    RegistryUnavailable,
+    StorageFull,
+)
 from cynthus.store.ports import StoreUnavailable
 
 log = structlog.get_logger()
 
+_TROUBLES = (
+    BlobsUnknown,
+    ContentDamaged,
+    ContentUnknown,
+    NotAnImage,
+    OSError,
+    RegistryDenied,
+    RegistryUnavailable,
+    StorageFull,
+)
+
 _LOOK_S = 5.0
 _COLLECT_EVERY = 720
+_LONGEST_BUILD = timedelta(hours=2)
+"""Whatever is younger may be part of a build that is not done."""
 _DOCUMENTS: tuple[tuple[str, str], ...] = (("sbom", BILL_TYPE), ("provenance", PROVENANCE_TYPE))
 
 
@@ -28,19 +51,17 @@ class Collector:
         self,
         registry: Registry,
         shipping: Shipping,
-        index: Index,
         records: Records,
         images: Collectable,
         *,
         unused: timedelta,
-        sweep: Callable[[], None] | None = None,
+        sweep: Callable[[], object] | None = None,
     ) -> None:
         self._registry = registry
         self._shipping = shipping
-        self._index = index
         self._records = records
         self._images = images
-        self._unused = unused
+        self._unused = max(unused, _LONGEST_BUILD)
         self._sweep = sweep
 
     async def run(self) -> None:
@@ -60,7 +81,7 @@ class Collector:
         for record in await self._records.unattached():
             try:
                 await self._attach(record)
-            except (RegistryUnavailable, RegistryDenied, ContentUnknown) as error:
+            except _TROUBLES as error:
                 log.info("documents put off", image=record.entry.digest, reason=type(error).__name__)
                 continue
             await self._records.attached(record.owner, record.entry.digest)
@@ -68,17 +89,36 @@ class Collector:
         return done
 
     async def collect(self) -> int:
-        """Remove images that no run used for long; how many."""
+        """Remove images that no run used for long, and then layers that no image has; how many images."""
+        removed = layers = 0
         try:
-            removed = await self._images.collect(self._unused, self._remove)
+            removed = await self._images.collect(self._unused, self.remove)
+            layers = await self._images.collect_layers(self._unused, self.release)
             if self._sweep is not None:
                 await asyncio.to_thread(self._sweep)
-        except (RegistryUnavailable, RegistryDenied, OSError) as error:
+        except _TROUBLES as error:
             log.info("collection put off", reason=type(error).__name__)
-            return 0
-        if removed:
-            log.info("images removed", count=removed)
+        if removed or layers:
+            log.info("images removed", count=removed, layers=layers)
         return removed
+
+    async def remove(self, repository: str, digests: Sequence[str]) -> None:
+        """Manifests, and what refers to them."""
+        for digest in digests:
+            for referrer in await asyncio.to_thread(self._registry.referrers, repository, digest):
+                await asyncio.to_thread(self._registry.remove_manifest, repository, referrer.digest)
+            await asyncio.to_thread(self._registry.remove_manifest, repository, digest)
+
+    async def release(self, layer: Layer) -> Sequence[str]:
+        """The manifest that holds a shared layer, if there is one."""
+        if layer.repository is None:
+            return ()
+        try:
+            held = await asyncio.to_thread(self._registry.manifest, layer.repository, holding_tag(layer))
+        except ContentUnknown:
+            return ()
+        await asyncio.to_thread(self._registry.remove_manifest, layer.repository, held.digest)
+        return (held.digest,)
 
     async def _attach(self, record: ImageRecord) -> None:
         entry = record.entry
@@ -87,10 +127,3 @@ class Collector:
             await self._shipping.attach(
                 entry.repository, entry.digest, record.manifest_size, media_type, body
             )
-
-    async def _remove(self, repository: str, digests: Sequence[str]) -> None:
-        for digest in digests:
-            for referrer in await asyncio.to_thread(self._registry.referrers, repository, digest):
-                await asyncio.to_thread(self._registry.remove_manifest, repository, referrer.digest)
-            await asyncio.to_thread(self._registry.remove_manifest, repository, digest)
-        await self._index.displace(repository, digests)

@@ -16,6 +16,7 @@ from cynthus.builder.adapters.dockerfile_builds import DockerfileBuilds
 from cynthus.builder.adapters.import_trial import SandboxImportTrial
 from cynthus.builder.adapters.postgres_builds import PostgresBuilds
 from cynthus.builder.adapters.postgres_catalogue import PostgresCatalogue
+from cynthus.builder.adapters.postgres_collectable import PostgresCollectable
 from cynthus.builder.adapters.postgres_index import PostgresIndex
 from cynthus.builder.adapters.registry_bases import CatalogueEntry, RegistryBases
 from cynthus.builder.adapters.source_builds import SourceBuilds
@@ -149,7 +150,12 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
         defaults=_defaults(settings),
     )
     collector = Collector(
-        registry, shipping, index, catalogue, catalogue, unused=timedelta(days=settings.keep_days)
+        registry,
+        shipping,
+        catalogue,
+        PostgresCollectable(platform.database),
+        unused=timedelta(days=settings.keep_days),
+        sweep=registry.sweep if isinstance(registry, FolderRegistry) else None,
     )
     return Works(recipe, registry, repositories, catalogue, collector)
 

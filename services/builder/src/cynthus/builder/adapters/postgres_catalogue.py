@@ -1,8 +1,8 @@
 """The images there are, in PostgreSQL."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from asyncpg import Record
@@ -39,24 +39,10 @@ _UNATTACHED = f"""
     SELECT {_COLUMNS} FROM builder.catalogue WHERE NOT attached AND entry <> '{{}}' ORDER BY built_at LIMIT $1
 """  # noqa: S608 - the columns are a constant
 _ATTACHED = "UPDATE builder.catalogue SET attached = true WHERE owner = $1 AND digest = $2"
-_UNUSED = """
-    SELECT owner, digest, repository, environment, environment IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM builder.catalogue AS other
-        WHERE other.repository = image.repository AND other.environment = image.environment
-          AND other.digest <> image.digest
-    ) AS alone
-    FROM builder.catalogue AS image
-    WHERE used_at < clock_timestamp() - $1::interval AND NOT EXISTS (
-        SELECT 1 FROM builder.uses WHERE uses.owner = image.owner AND uses.digest = image.digest
-    )
-    ORDER BY used_at LIMIT 1 FOR UPDATE SKIP LOCKED
-"""
-_FORGET = "DELETE FROM builder.catalogue WHERE owner = $1 AND digest = $2"
-_FORGET_CACHED = "DELETE FROM builder.images WHERE image->>'digest' = $1"
 
 
 class PostgresCatalogue:
-    """The ImageCatalogue, Records and Collectable ports. `host` is the registry's, as references name it."""
+    """The ImageCatalogue and Records ports. `host` is the registry's, as references name it."""
 
     def __init__(self, database: Database, host: str | None) -> None:
         self._database = database
@@ -112,23 +98,6 @@ class PostgresCatalogue:
         """The documents are beside the image."""
         async with self._database.connection() as connection:
             await connection.execute(_ATTACHED, owner, digest)
-
-    async def collect(
-        self, unused: timedelta, remove: Callable[[str, Sequence[str]], Awaitable[None]], limit: int = 20
-    ) -> int:
-        """Forget images that no run used for so long; who wants one meanwhile waits, and builds it anew."""
-        removed = 0
-        while removed < limit:
-            async with self._database.transaction() as connection:
-                row = await connection.fetchrow(_UNUSED, unused)
-                if row is None:
-                    break
-                digests = [row["digest"], *([row["environment"]] if row["alone"] else [])]
-                await remove(row["repository"], digests)
-                await connection.execute(_FORGET, row["owner"], row["digest"])
-                await connection.execute(_FORGET_CACHED, row["digest"])
-            removed += 1
-        return removed
 
     async def _one(self, owner: str, prefix: str) -> ImageRecord:
         async with self._database.connection() as connection:

@@ -7,7 +7,14 @@ from typing import Any
 from cynthus.builder.domain.image import Layer
 from cynthus.store.database import Database
 
-_FIND_LAYERS = "SELECT key, layer FROM builder.layers WHERE key = ANY($1)"
+_FIND_LAYERS = """
+    WITH touched AS (
+        UPDATE builder.layers SET made_at = clock_timestamp()
+        WHERE key = ANY($1) AND made_at < clock_timestamp() - interval '1 day'
+    )
+    SELECT key, layer FROM builder.layers WHERE key = ANY($1)
+"""
+"""What is asked for counts as new, once a day: it is not collected."""
 _KEEP_LAYER = """
     INSERT INTO builder.layers (key, layer) VALUES ($1, $2)
     ON CONFLICT (key) DO UPDATE SET layer = excluded.layer, made_at = clock_timestamp()

@@ -1,5 +1,6 @@
 """Images of the projects that have a Dockerfile of their own."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from cynthus.builder.assembly.phases import Phases
@@ -48,6 +49,8 @@ class OwnDockerfile:
                 limits=self._limits,
             )
         await self._records.intend(message.owner, message.project, repository, built.digest)
+        # An equal old image may have been removed between its push and the intent: then it is built again.
+        await asyncio.to_thread(self._registry.manifest, repository, built.digest)
         made = _image(plan, message.spec.snapshot, built, repository)
         notes = (*plan.notes, *built.notes)
         await self._records.keep(_record(job, made, built, notes))

@@ -139,11 +139,16 @@ class Shipping:
             layers=(layer.descriptor(),),
             artifact_type=_HELD,
         ).encode()
-        tag = "layer-" + layer.digest.removeprefix("sha256:")
-        await self._call(self._registry.write_manifest, repository, body, MediaType.MANIFEST, tag=tag)
+        write = self._registry.write_manifest
+        await self._call(write, repository, body, MediaType.MANIFEST, tag=holding_tag(layer))
 
     async def _call(
         self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> Result:
         async with self._at_once:
             return await asyncio.to_thread(function, *arguments, **named)
+
+
+def holding_tag(layer: Layer) -> str:
+    """The tag of the manifest that keeps a shared layer."""
+    return "layer-" + layer.digest.removeprefix("sha256:")

@@ -102,10 +102,19 @@ class Records(Protocol):
 
 
 class Collectable(Protocol):
-    """What the collector removes: images that nobody uses."""
+    """What the collector removes: images and layers that nobody uses. Several collectors may be at it."""
 
     async def collect(
         self, unused: timedelta, remove: Callable[[str, Sequence[str]], Awaitable[None]], limit: int = 20
     ) -> int:
         """Forget images that no run used for so long, each once `remove(repository, digests)` is done."""
+        ...
+
+    async def collect_layers(
+        self, unused: timedelta, release: Callable[[Layer], Awaitable[Sequence[str]]], limit: int = 100
+    ) -> int:
+        """Forget layers that no image has and no build asked for so long, each once it is released.
+
+        `release` gives the digests of what it removed beside.
+        """
         ...
