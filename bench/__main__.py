@@ -1,4 +1,4 @@
-"""`python -m bench [name...]`: tables as Markdown on stdout, samples as JSON in bench/results."""
+"""`python -m bench [name...] [option...]`: tables as Markdown on stdout, samples as JSON in bench/results."""
 
 import asyncio
 import importlib
@@ -10,14 +10,16 @@ import time
 import traceback
 from pathlib import Path
 
-NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers"]
+NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers", "starts"]
+OPTIONS = {"quick", "cold", "process", "container"}
+"""Of single benchmarks, which say what they mean."""
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     failed = []
-    for name in names or NAMES:
+    for name in [name for name in names if name not in OPTIONS] or NAMES:
         try:
             tables = _run(name)
         except Exception:  # noqa: BLE001 - one failing benchmark must not hide the others

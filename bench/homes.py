@@ -77,22 +77,32 @@ class Cynthus:
     def client(self):
         return Client(self.url, self.token)
 
-    def upload(self, script: str) -> str:
-        """A project of one file, `main.py`; the snapshot's digest."""
-        content = script.encode()
-        blob = hashlib.sha256(content).hexdigest()
-        lines = list(manifest.encode([manifest.Entry("main.py", size=len(content), chunks=(blob,))]))
+    def upload(self, script: str, **more: bytes) -> str:
+        """A project of `main.py` and more files; the snapshot's digest."""
+        files = {"main.py": script.encode(), **more}
+        blobs = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+        entries = [manifest.Entry(path, len(files[path]), chunks=(blob,)) for path, blob in blobs.items()]
+        lines = list(manifest.encode(entries))
         digest = manifest.digest(lines)
         with self.client() as client:
             client.json("POST", "/v1/projects", {"name": self.project})
-            client.call("PUT", f"/v1/blobs/{blob}", content)
+            for path, blob in blobs.items():
+                client.call("PUT", f"/v1/blobs/{blob}", files[path])
             client.call("PUT", f"/v1/snapshots/{digest}", b"".join(lines))
             client.json("POST", f"/v1/projects/{self.project}/snapshots", {"snapshot": digest})
         return digest
 
-    def submit(self, client: Client, digest: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    def submit(
+        self,
+        client: Client,
+        digest: str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        runtime: str | None = None,
+    ) -> str:
         """The id of the accepted run."""
-        body = {"snapshot": digest, "entry": "main.py", "arguments": list(arguments), "env": env or {}}
+        body = {"snapshot": digest, "entry": "main.py", "arguments": list(arguments), "env": env or {},
+                "runtime": runtime}  # fmt: skip
         key = f"Idempotency-Key: {secrets.token_hex(8)}\r\n"
         return client.json("POST", f"/v1/projects/{self.project}/runs", body, key)["id"]
 
@@ -103,6 +113,11 @@ class Cynthus:
             page = client.json("GET", f"/v1/runs/{run}/logs?wait=20{cursor}")
             cursor, over = f"&after={page['cursor']}" if page["cursor"] else "", page["over"]
         return client.json("GET", f"/v1/runs/{run}")
+
+    def text(self, client: Client, run: str) -> str:
+        """What a run that is over printed, less than a piece of log."""
+        page = client.json("GET", f"/v1/runs/{run}/logs")
+        return "".join(chunk["text"] for chunk in page["chunks"])
 
     def runs(self, client: Client) -> list[dict]:
         """All runs there are."""

@@ -1,12 +1,14 @@
 """Images: from files to an image in a registry, by docker, BuildKit, buildah and the builder, side by side.
 
 All push to one registry on this machine. The builder is measured inside its running process, as a run meets
-it: planning, the lock, layers, requests. `python -m bench images [quick]`.
+it: planning, the lock, layers, requests. `python -m bench images [quick] [cold]`: with `cold` only the empty
+build machine, for which the engine's build cache is emptied; without it nothing of others is touched.
 """
 
 import asyncio
 import itertools
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -21,9 +23,11 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from bench.homes import folder
-from bench.measure import Aim, Table, divide, median, ratio, spread
+from bench.measure import Aim, Table, divide, median, number, ratio, spread
 from cynthus.builder.domain.build import Built
 from cynthus.embedded.postgres import PostgresServer
+from cynthus.oci.connections import Request, Response
+from cynthus.oci.manifest import Manifest
 from tests.fixtures.base_image import base_layout
 from tests.fixtures.image_works import Bench, image_works
 from tests.fixtures.registry import RunningRegistry, running_registry
@@ -86,9 +90,9 @@ class Sources:
 
     def write(self, base: str) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        for number in range(199):
-            text = "".join(f"VALUE_{number}_{line} = {line * number}\n" for line in range(430))
-            path = self.root / f"package{number % 10}" / f"module{number}.py"
+        for file in range(199):
+            text = "".join(f"VALUE_{file}_{line} = {line * file}\n" for line in range(430))
+            path = self.root / f"package{file % 10}" / f"module{file}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         (self.root / "Dockerfile").write_text(DOCKERFILE.format(base=base))
@@ -114,10 +118,12 @@ class Sources:
 class Tool:
     """A builder of Dockerfiles: `build` gives the seconds from files to an image in the registry."""
 
-    def __init__(self, name: str, registry: RunningRegistry, sources: Sources) -> None:
+    def __init__(self, name: str, registry: RunningRegistry, sources: Sources, storage: Path) -> None:
+        """`storage` is for a tool that needs no engine."""
         self.name = name
         self.tag = f"{registry.host}/bench/{name}:latest"
         self._root = str(sources.root)
+        self._storage = storage
 
     def build(self, *, fresh: bool = False, cached_from: bool = False) -> float:
         begun = time.perf_counter()
@@ -125,14 +131,15 @@ class Tool:
             _run_quietly(*command, **self._environment())
         return time.perf_counter() - begun
 
-    def forget(self) -> None:
-        """An empty build machine."""
+    def forget(self, *, cache: bool = True) -> None:
+        """An empty build machine, as far as this benchmark filled it; and the engine's build cache."""
         if self.name == "buildah":
-            _run_quietly("buildah", "rmi", "--all", "--force", check=False)
+            shutil.rmtree(self._storage, ignore_errors=True)
             return
         _run_quietly("docker", "image", "rm", "--force", self.tag, check=False)
-        _run_quietly(DOCKER, "builder", "prune", "--all", "--force")
-        _run_quietly("docker", "image", "prune", "--all", "--force")
+        _run_quietly("docker", "image", "prune", "--force", "--filter", f"label={MARK}")
+        if cache:
+            _run_quietly(DOCKER, "builder", "prune", "--all", "--force")
 
     def _environment(self) -> dict[str, str]:
         return {"DOCKER_BUILDKIT": "1" if self.name == "buildkit" else "0"}
@@ -140,17 +147,19 @@ class Tool:
     def _commands(self, *, fresh: bool, cached_from: bool) -> Iterator[tuple[str, ...]]:
         uncached = ("--no-cache",) if fresh else ()
         if self.name == "buildah":
-            yield ("buildah", "build", "--quiet", "--layers", "--network=host", "--isolation=chroot",
+            buildah = ("buildah", "--root", f"{self._storage}/root", "--runroot", f"{self._storage}/run")
+            yield (*buildah, "build", "--quiet", "--layers", "--network=host", "--isolation=chroot",
                    "--tls-verify=false", *uncached, "--tag", self.tag, self._root)  # fmt: skip
-            yield ("buildah", "push", "--quiet", "--tls-verify=false", self.tag)
+            yield (*buildah, "push", "--quiet", "--tls-verify=false", self.tag)
             return
         inline = ("--build-arg", "BUILDKIT_INLINE_CACHE=1") if self.name == "buildkit" else ()
         source = ("--cache-from", self.tag) if cached_from else ()
-        yield (DOCKER, "build", "--quiet", "--network=host", *inline, *source, *uncached,
+        yield (DOCKER, "build", "--quiet", "--network=host", "--label", MARK, *inline, *source, *uncached,
                "--tag", self.tag, self._root)  # fmt: skip
         yield (DOCKER, "push", "--quiet", self.tag)
 
 
+MARK = "dev.cynthus.bench=images"
 DOCKER = next(
     (path for path in ("/usr/bin/docker", shutil.which("docker") or "docker") if Path(path).exists()),
     "docker",
@@ -168,9 +177,9 @@ class Comparison:
         self.database = database
         self.sources = Sources(home / "project")
         self.sources.write(base.reference)
-        self.tools = [Tool(name, registry, self.sources) for name in ("classic", "buildkit", "buildah")]
+        names = ("classic", "buildkit", "buildah")
+        self.tools = [Tool(name, registry, self.sources, home / "storage") for name in names]
         self.small = iter(SMALL)
-        self.requests = RequestCount(home / "registry" / "registry.log")
 
     async def tables(self) -> list[Table]:
         table = Table(
@@ -179,15 +188,49 @@ class Comparison:
         )  # fmt: skip
         quick = "quick" in sys.argv
         rounds, slow = (3, 1) if quick else (QUICK, SLOW)
-        async with self._works("warm") as works:
-            await self._case(table, "first build, no cache", works, slow, fresh=True)
-            await self._case(table, "no change", works, rounds, same=True)
-            await self._case(table, "one source file changed", works, rounds, before=self.sources.change)
-            await self._case(table, "one small dependency added", works, slow, before=self._depend)
-            await self._cold(table, works, slow)
-            await self._second_user(table, works, rounds)
+        try:
+            async with self._works("warm") as works:
+                if "cold" in sys.argv:
+                    await self._build(works)
+                    await self._cold(table, works, slow)
+                else:
+                    await self._warm(table, works, rounds, slow)
+        finally:
+            for tool in self.tools:
+                tool.forget(cache="cold" in sys.argv)
+            _run_quietly("docker", "image", "rm", "--force", self.base.reference, check=False)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        table.notes += [
+            f"medians of {rounds}; of {slow} for a first build, a dependency and an empty build machine",
+            f"peak memory of the process with the builder in it, this benchmark included: {number(peak)} MiB",
+            "wheels to layers: python -m bench layers",
+        ]
         _aims(table)
         return [table]
+
+    async def _warm(self, table: Table, works: Bench, rounds: int, slow: int) -> None:
+        await self._case(table, "first build, no cache", works, slow, fresh=True)
+        await self._case(table, "no change", works, rounds, same=True)
+        await self._case(table, "one source file changed", works, rounds, before=self.sources.change)
+        await self._requests(table, works)
+        await self._case(table, "one small dependency added", works, slow, before=self._depend)
+        await self._second_user(table, works, rounds)
+
+    async def _requests(self, table: Table, works: Bench) -> None:
+        """What one changed source file costs the registry."""
+        self.sources.change()
+        with Sent(works) as sent:
+            await self._build(works)
+        registry = works.works.registry
+        repository = works.works.repositories.project("ada", "digits")
+        layers = Manifest.decode(registry.manifest(repository, sent.manifest).body).layers
+        source = layers[-1].size
+        table.notes.append(
+            f"one source file changed: {len(sent.requests)} requests ({', '.join(sent.requests)}), "
+            f"{number(sent.bytes / 1e3)} KB of them {number(source / 1e3)} KB the source layer"
+        )
+        table.aims.append(Aim("requests of a source change", len(sent.requests), at_most=5, is_ratio=False))
+        table.raw["requests"] = {"requests": sent.requests, "bytes": sent.bytes, "source": source}
 
     async def _case(
         self,
@@ -283,18 +326,29 @@ class Comparison:
             await connection.close()
 
 
-class RequestCount:
-    """Requests that the registry answered, from its own log."""
+class Sent:
+    """Every request to the registry meanwhile."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read = 0
+    def __init__(self, works: Bench) -> None:
+        self.requests: list[str] = []
+        self.bytes = 0
+        self.manifest = ""
+        self._connections = works.works.registry._client.connections  # noqa: SLF001 - all of it passes here
+        self._send = self._connections.send
 
-    def since(self) -> int:
-        """How many since the last time."""
-        text = self._log.read_text(errors="replace")
-        new, self._read = text[self._read :], len(text)
-        return new.count('"http.response.status"') or new.count("http.response.status=")
+    def __enter__(self) -> "Sent":
+        self._connections.send = self._counted
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.send = self._send
+
+    def _counted(self, request: Request) -> Response:
+        self.requests.append(request.method)
+        self.bytes += request.body.length if request.body else 0
+        if "/manifests/" in request.url and request.method == "PUT":
+            self.manifest = request.url.rpartition("/")[2]
+        return self._send(request)
 
 
 def _row(table: Table, name: str, samples: dict[str, list[float]]) -> None:

@@ -38,6 +38,7 @@ class Aim:
     value: float | None
     at_most: float | None = None
     at_least: float | None = None
+    is_ratio: bool = True
 
     @property
     def met(self) -> bool | None:
@@ -48,11 +49,12 @@ class Aim:
         )
 
     def __str__(self) -> str:
+        said = ratio if self.is_ratio else number
         bound = (
-            f"at most {ratio(self.at_most)}" if self.at_least is None else f"at least {ratio(self.at_least)}"
+            f"at most {said(self.at_most)}" if self.at_least is None else f"at least {said(self.at_least)}"
         )
         verdict = {True: "**met**", False: "**not met**", None: "not measured"}[self.met]
-        return f"{self.what}: {bound}; found {ratio(self.value)}: {verdict}"
+        return f"{self.what}: {bound}; found {said(self.value)}: {verdict}"
 
 
 def alternate(

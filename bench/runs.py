@@ -19,20 +19,31 @@ BUDGET_S = 30.0
 SCRIPT = """import time
 now = time.time_ns()
 import os, sys
-open(os.environ.get("BENCH_PATH") or sys.argv[1], "w").write(str(now))
+told = os.environ.get("BENCH_PATH") or sys.argv[1]
+if told.startswith("/"):
+    open(told, "w").write(str(now))
+elif told.startswith("say"):
+    print(now)
 """
 CYNTHUS = "cynthus"
 PLANNED = "cynthus, new arguments each time: planned anew"
+BARE = "cynthus, no sandbox"
 PEER = "Ray Jobs"
 LEAST = "floor: subprocess"
 FLOOR = "floor: FastAPI, one commit, LISTEN, subprocess"
 
 
 def run():
-    with homes.folder() as folder, homes.cynthus() as ours, homes.ray() as theirs, floor.serve() as least:
+    with (
+        homes.folder() as folder,
+        homes.cynthus() as ours,
+        homes.cynthus(CYNTHUS_WORKER_SANDBOX="off") as bare,
+        homes.ray() as theirs,
+        floor.serve() as least,
+    ):
         script = folder / "main.py"
         script.write_text(SCRIPT)
-        kinds = {CYNTHUS: _Cynthus(ours), PLANNED: _Planned(ours)}
+        kinds = {CYNTHUS: _Cynthus(ours), PLANNED: _Planned(ours), BARE: _Cynthus(bare)}
         if theirs is not None:
             kinds[PEER] = _Ray(theirs, script)
         kinds[FLOOR] = _Floor(least, script)
@@ -46,13 +57,29 @@ class _Tree:
     def cpu_seconds(self):
         return processes.cpu_seconds(processes.members(self.home.mark), children=True)
 
+    def began(self, client, run, path):
+        """When the user's script began, by its own clock. Asked of the file system, not of the candidate."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            if path.exists() and (written := path.read_text()):
+                return int(written)
+            time.sleep(0.0005)
+        raise TimeoutError(f"{path} was not written within {TIMEOUT_S:.0f} s")
+
 
 class _Cynthus(_Tree):
+    """Its programs may write nowhere but in their own folders: the script says when it began."""
+
     def __init__(self, home):
         self.home, self.digest, self.connect = home, home.upload(SCRIPT), home.client
 
     def submit(self, client, path):
-        return self.home.submit(client, self.digest, env={"BENCH_PATH": str(path)})
+        return self.home.submit(client, self.digest, env={"BENCH_PATH": path.name})
+
+    def began(self, client, run, path):
+        if not self.succeeded(client, run):
+            raise RuntimeError(f"{run} did not succeed")
+        return int(self.home.text(client, run))
 
     def succeeded(self, client, run):
         return self.home.finish(client, run)["state"] == "SUCCEEDED"
@@ -60,7 +87,7 @@ class _Cynthus(_Tree):
 
 class _Planned(_Cynthus):
     def submit(self, client, path):
-        return self.home.submit(client, self.digest, str(path))
+        return self.home.submit(client, self.digest, path.name)
 
 
 class _Ray(_Tree):
@@ -91,7 +118,7 @@ class _Floor(_Tree):
         return client.json("GET", f"/runs/{run}")["code"] == 0
 
 
-class _Subprocess:
+class _Subprocess(_Tree):
     def __init__(self, script):
         self.script = script
 
@@ -112,14 +139,14 @@ class _Subprocess:
 def _latency(kinds, folder):
     clients = {name: kind.connect() for name, kind in kinds.items()}
     accepted = {name: [] for name in kinds}
-    paths = (folder / f"latency-{number}" for number in range(100_000))
+    paths = (folder / f"say-{number}" for number in range(100_000))
 
     def timed(name, kind):
         def candidate():
             path, start = next(paths), time.time_ns()
             run = kind.submit(clients[name], path)
             accepted[name].append((time.time_ns() - start) / 1e6)
-            began = _first_line(path)
+            began = kind.began(clients[name], run, path)
             if not kind.succeeded(clients[name], run):
                 raise RuntimeError(f"{name}: {run} did not succeed")
             return (began - start) / 1e6
@@ -149,16 +176,6 @@ def _latency(kinds, folder):
     ]
     table.raw = samples
     return table
-
-
-def _first_line(path):
-    """When the user's script began, by its own clock. Asked of the file system, not of the candidate."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        if path.exists() and (written := path.read_text()):
-            return int(written)
-        time.sleep(0.0005)
-    raise TimeoutError(f"{path} was not written within {TIMEOUT_S:.0f} s")
 
 
 def _rates(kinds, folder):
