@@ -13,6 +13,7 @@ from cynthus.builder.adapters.apt_packages import AptPackages
 from cynthus.builder.domain import image
 from cynthus.builder.domain.image import Base, Layer
 from cynthus.builder.domain.image_build import BuildRefused
+from cynthus.builder.ports import SystemLayer
 from cynthus.oci.descriptor import MediaType
 from cynthus.oci.http_registry import HttpRegistry
 from cynthus.oci.manifest import Config, Manifest
@@ -103,7 +104,7 @@ def docker(registry: RunningRegistry, repository: str, digest: str, *command: st
 async def test_libraries_are_found_by_programs_in_the_image(
     archive: AptArchive, target: HttpRegistry, registry: RunningRegistry, base: Base, tmp_path: Path
 ):
-    made = await packages(archive, target, tmp_path).system_layer(["libgl1", "libglib2.0-0"], base, "apt/gl")
+    made = await packages(archive, target, tmp_path).layer(["libgl1", "libglib2.0-0"], base, "apt/gl")
     assert made.layer is not None
     assert any(one.startswith("libgl1=") for one in made.installed)
     digest = push(target, base, made.layer, "apt/gl")
@@ -123,7 +124,7 @@ async def test_libraries_are_found_by_programs_in_the_image(
 async def test_a_program_with_many_libraries_runs(
     archive: AptArchive, target: HttpRegistry, registry: RunningRegistry, base: Base, tmp_path: Path
 ):
-    made = await packages(archive, target, tmp_path).system_layer(["ffmpeg"], base, "apt/ffmpeg")
+    made = await packages(archive, target, tmp_path).layer(["ffmpeg"], base, "apt/ffmpeg")
     assert made.layer is not None
     digest = push(target, base, made.layer, "apt/ffmpeg")
     assert docker(registry, "apt/ffmpeg", digest, "ffmpeg", "-version").startswith("ffmpeg version")
@@ -138,9 +139,9 @@ async def test_two_builders_make_the_same_bytes_and_the_second_time_is_remembere
     one = packages(archive, target, tmp_path / "one")
     first = await one.layer(["libxml2", "file"], base, "apt/one")
     second = await packages(archive, target, tmp_path / "two").layer(["file", "libxml2"], base, "apt/two")
-    assert first[0] is not None
-    assert second[0] is not None
-    assert (first[0].digest, first[1]) == (second[0].digest, second[1])
+    assert first.layer is not None
+    assert second.layer is not None
+    assert (first.layer.digest, first.installed) == (second.layer.digest, second.installed)
     broken = AptArchive(tmp_path / "nowhere", keyrings=tmp_path)
     one._archive = broken
     assert await one.layer(["libxml2", "file"], base, "apt/one") == first
@@ -149,7 +150,7 @@ async def test_two_builders_make_the_same_bytes_and_the_second_time_is_remembere
 async def test_a_layer_has_no_path_twice_no_folder_of_the_base_and_no_set_user_id(
     archive: AptArchive, target: HttpRegistry, base: Base, tmp_path: Path
 ):
-    made = await packages(archive, target, tmp_path).system_layer(["sudo", "libblas3"], base, "apt/sudo")
+    made = await packages(archive, target, tmp_path).layer(["sudo", "libblas3"], base, "apt/sudo")
     assert made.layer is not None
     file = tmp_path / "layer.tar.gz"
     file.write_bytes(b"".join(target.read("apt/sudo", made.layer.digest)))
@@ -168,7 +169,9 @@ async def test_a_layer_has_no_path_twice_no_folder_of_the_base_and_no_set_user_i
 async def test_what_the_base_has_needs_no_layer(
     archive: AptArchive, target: HttpRegistry, base: Base, tmp_path: Path
 ):
-    assert await packages(archive, target, tmp_path).layer(["libgomp1"], base, "apt/none") == (None, ())
+    assert await packages(archive, target, tmp_path).layer(["libgomp1"], base, "apt/none") == SystemLayer(
+        None
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cynthus.builder.adapters.apt_archive import AptArchive
@@ -17,7 +16,7 @@ from cynthus.builder.domain.debian import Deb, is_package
 from cynthus.builder.domain.image import Base, Layer
 from cynthus.builder.domain.image_build import BuildRefused
 from cynthus.builder.packing.layer import PackedLayer
-from cynthus.builder.ports import Index
+from cynthus.builder.ports import Index, SystemLayer
 from cynthus.oci.ports import Registry
 
 VERSION = 1
@@ -25,15 +24,6 @@ VERSION = 1
 
 _ANSWER = "apt"
 _DAY_S = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class SystemLayer:
-    """The layer, None when the base has everything; `installed` is name=version of each package in it."""
-
-    layer: Layer | None
-    installed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 class AptPackages:
@@ -57,15 +47,8 @@ class AptPackages:
         self._clock = clock
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def layer(
-        self, packages: Sequence[str], base: Base, repository: str
-    ) -> tuple[Layer | None, tuple[str, ...]]:
-        """The layer in `repository`, and what was installed. Raises BuildRefused, ResolverUnavailable."""
-        made = await self.system_layer(packages, base, repository)
-        return made.layer, made.installed
-
-    async def system_layer(self, packages: Sequence[str], base: Base, repository: str) -> SystemLayer:
-        """The same with notes for people."""
+    async def layer(self, packages: Sequence[str], base: Base, repository: str) -> SystemLayer:
+        """The layer, in `repository`. Raises BuildRefused, ResolverUnavailable."""
         wanted = sorted(set(packages))
         for name in wanted:
             if not is_package(name):

@@ -28,6 +28,7 @@ class Question:
     folder: Path
     lines: Sequence[str]
     preferred: Sequence[str] = ()
+    owner: str = ""
     sources: set[str] = field(default_factory=set)
     metadata: dict[str, list[Metadata]] = field(default_factory=dict)
     elsewhere: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)

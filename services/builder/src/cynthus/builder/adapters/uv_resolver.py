@@ -63,14 +63,16 @@ class UvResolver:
         except GpuUnsupported as error:
             raise LockRefused(error.code, error.message, error.fix) from error
 
-    async def resolve(self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str]) -> Lock:
+    async def resolve(
+        self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str], owner: str = ""
+    ) -> Lock:
         """A lock for the target. Raises LockRefused, ResolverUnavailable."""
         if not plan.requirements and plan.locked is None:
             return Lock(write_pylock((), target))
         decided = self._decided(plan)
         with tempfile.TemporaryDirectory(prefix="cynthus-lock-") as folder:
             lines = [item.line() for item in plan.requirements]
-            question = Question(plan, target, secrets, Path(folder), lines)
+            question = Question(plan, target, secrets, Path(folder), lines, owner=owner)
             packages, notes = await self._solve(question, tree, decided.backend)
         packages = tuple(await asyncio.to_thread(lambda: [sized(package) for package in packages]))
         settled = _settled(decided, packages, plan.gpu)
@@ -122,7 +124,8 @@ class UvResolver:
                 f"No wheel fits {question.target.words()}, and nothing is built from source here: {names}.",
                 "Require versions that have wheels.",
             )
-        built = await self._wheels.fetch(unknown, question.target, question.plan.indexes, question.secrets)
+        indexes, secrets = question.plan.indexes, question.secrets
+        built = await self._wheels.fetch(unknown, question.target, indexes, secrets, question.owner)
         for package in unknown:
             metadata = await asyncio.to_thread(read_metadata, built[package.sha256])
             entries = question.metadata.setdefault(package.name, [])

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -53,18 +54,21 @@ class Wheelhouse:
         target: Target,
         indexes: Sequence[Index],
         secrets: Mapping[str, str],
+        owner: str = "",
         *,
         progress: Progress | None = None,
     ) -> Mapping[str, Path]:
         """Wheel files by the packages' SHA-256. Raises LockRefused, ResolverUnavailable."""
-        wanted = {package.sha256: package for package in packages}
-        away = any(package.url.startswith("http") for package in wanted.values() if not self._has(package))
+        wanted = {package.sha256: (package, self._place(package, owner)) for package in packages}
+        away = any(
+            package.url.startswith("http") and not place.is_file() for package, place in wanted.values()
+        )
         session: AbstractAsyncContextManager[object] = self._downloads.session() if away else nullcontext()
         try:
             async with session, asyncio.TaskGroup() as group:
                 tasks = {
-                    digest: group.create_task(self._wheel(package, target, indexes, secrets, progress))
-                    for digest, package in wanted.items()
+                    digest: group.create_task(self._wheel(package, place, target, indexes, secrets, progress))
+                    for digest, (package, place) in wanted.items()
                 }
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
@@ -73,18 +77,19 @@ class Wheelhouse:
     async def _wheel(
         self,
         package: LockedPackage,
+        place: Path,
         target: Target,
         indexes: Sequence[Index],
         secrets: Mapping[str, str],
         progress: Progress | None,
     ) -> Path:
-        turn = self._turns.setdefault(package.sha256, asyncio.Lock())
+        turn = self._turns.setdefault(str(place), asyncio.Lock())
         async with turn:
             archive = None
             if not package.is_git and not await asyncio.to_thread(_is_folder, package):
                 login = login_for(package.url, package.index, indexes, secrets)
                 async with self._places:
-                    archive = await self._file(package, login, progress)
+                    archive = await self._file(package, place, login, progress)
             if package.is_wheel:
                 assert archive is not None
                 return archive
@@ -97,10 +102,13 @@ class Wheelhouse:
         return await self._builder.wheel(package, archive, target)
 
     async def _file(
-        self, package: LockedPackage, login: tuple[str, str] | None, progress: Progress | None
+        self,
+        package: LockedPackage,
+        place: Path,
+        login: tuple[str, str] | None,
+        progress: Progress | None,
     ) -> Path:
-        place = self._place(package)
-        if self._has(package):
+        if place.is_file():
             return place
         part = place.with_name(f".{os.getpid()}-{time.monotonic_ns()}.part")
         with _room(place.parent):
@@ -138,11 +146,12 @@ class Wheelhouse:
             fetched = await self._downloads.fetch(package, part, login, tell)
         return fetched
 
-    def _place(self, package: LockedPackage) -> Path:
-        return self._folder / package.sha256[:2] / package.sha256 / package.filename
-
-    def _has(self, package: LockedPackage) -> bool:
-        return self._place(package).is_file()
+    def _place(self, package: LockedPackage, owner: str) -> Path:
+        """What a private index gave to one owner is given to nobody else."""
+        folder = self._folder
+        if package.private:
+            folder = folder / "private" / sha256(owner.encode()).hexdigest()
+        return folder / package.sha256[:2] / package.sha256 / package.filename
 
 
 def _is_folder(package: LockedPackage) -> bool:

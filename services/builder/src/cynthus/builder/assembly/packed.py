@@ -32,6 +32,7 @@ from cynthus.builder.ports import (
     Records,
     Resolver,
     Sources,
+    SystemLayer,
     SystemPackages,
     Wheels,
 )
@@ -74,7 +75,7 @@ class Below:
     base: Base | None
     lock: Lock
     layers: tuple[Layer, ...]
-    system: tuple[str, ...]
+    system: SystemLayer
 
 
 class PackedImages:
@@ -113,7 +114,7 @@ class PackedImages:
         ) as folder:
             async with asyncio.TaskGroup() as group:
                 packing = group.create_task(self._source(plan, project, Path(folder), phases))
-                below = await self._below(plan, project, repository, secrets, phases)
+                below = await self._below(job, plan, project, secrets, phases)
                 environment = image.environment(below.base, below.layers, gpu=plan.gpu is not None)
                 await self._environment(repository, environment, phases)
                 checking = group.create_task(
@@ -132,42 +133,45 @@ class PackedImages:
         made = _image(plan, content, below, whole, environment.digest).model_copy(
             update={"repository": repository}
         )
-        notes = (*plan.notes, *below.lock.notes, *_left_out(left_out))
+        notes = (*plan.notes, *below.lock.notes, *below.system.notes, *_left_out(left_out))
         built = Built(made, len(below.lock.packages), notes, dict(phases.ms))
         await parts.records.keep(_record(job, built, plan, whole, below))
         return built
 
     async def _below(
-        self, plan: Plan, project: Project, repository: str, secrets: Mapping[str, str], phases: Phases
+        self, job: Job, plan: Plan, project: Project, secrets: Mapping[str, str], phases: Phases
     ) -> Below:
-        parts = self._parts
+        parts, owner = self._parts, job.message.owner
+        repository = parts.repositories.project(owner, job.message.project)
         with phases.timed("base"):
             base = await parts.bases.find(plan.python, plan.base, needed=plan.runtime == "container")
         target = Target(plan.python, _PLATFORM, base.glibc if base else parts.glibc)
         with phases.timed("lock"):
-            lock = await self._lock(plan, project, target, secrets)
+            lock = await self._lock(plan, project, target, secrets, owner)
         layers = await parts.dependencies.layers(
             lock.packages,
             python=plan.python,
             interpreter=base.python if base else _NO_BASE_PYTHON,
             repository=repository,
-            fetch=lambda packages: parts.wheels.fetch(packages, target, plan.indexes, secrets),
+            fetch=lambda packages: parts.wheels.fetch(packages, target, plan.indexes, secrets, owner),
             phases=phases,
         )
-        system: tuple[str, ...] = ()
+        system = SystemLayer(None)
         if plan.apt and base is not None:
             with phases.timed("system"):
-                layer, system = await parts.systems.layer(plan.apt, base, repository)
-                layers = [*([layer] if layer else []), *layers]
+                system = await parts.systems.layer(plan.apt, base, repository)
+                layers = [*([system.layer] if system.layer else []), *layers]
         return Below(base, lock, tuple(layers), system)
 
-    async def _lock(self, plan: Plan, project: Project, target: Target, secrets: Mapping[str, str]) -> Lock:
+    async def _lock(
+        self, plan: Plan, project: Project, target: Target, secrets: Mapping[str, str], owner: str
+    ) -> Lock:
         parts = self._parts
-        key = lock_key(plan, target, parts.resolver.backend(plan))
+        key = lock_key(plan, target, parts.resolver.backend(plan), owner)
         async with self._turns[key]:
             lock = await parts.builds.find_lock(key)
             if lock is None:
-                lock = await parts.resolver.resolve(plan, project, target, secrets)
+                lock = await parts.resolver.resolve(plan, project, target, secrets, owner)
                 await parts.builds.keep_lock(key, lock)
         return lock
 
@@ -249,7 +253,7 @@ def _record(job: Job, built: Built, plan: Plan, whole: Document, below: Below) -
 
 def _components(below: Below) -> list[Component]:
     found = [Component("pypi", one.name, one.version, one.sha256) for one in below.lock.packages]
-    for installed in below.system:
+    for installed in below.system.installed:
         name, _, version = installed.partition("=")
         found.append(Component("deb", name, version))
     return found

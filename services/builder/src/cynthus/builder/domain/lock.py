@@ -115,9 +115,10 @@ class Lock:
         return cls(values["text"], packages, values["backend"], values["min_driver"], tuple(values["notes"]))
 
 
-def lock_key(plan: Plan, target: Target, backend: str | None) -> str:
-    """Names what a lock is resolved from: equal keys, equal needs."""
+def lock_key(plan: Plan, target: Target, backend: str | None, owner: str = "") -> str:
+    """Names what a lock is resolved from: equal keys, equal needs. What an index says is its owner's alone."""
     parts = {
+        "owner": owner if plan.indexes else "",
         "format": 2,
         "requirements": sorted({requirement.line() for requirement in plan.requirements}),
         "additions": sorted({requirement.line() for requirement in plan.additions()}),

@@ -13,7 +13,7 @@ from cynthus.builder.ports.images import (
     Records,
 )
 from cynthus.builder.ports.layers import Bases, BaseUnavailable, Index
-from cynthus.builder.ports.packages import Resolver, ResolverUnavailable, SystemPackages, Wheels
+from cynthus.builder.ports.packages import Resolver, ResolverUnavailable, SystemLayer, SystemPackages, Wheels
 from cynthus.builder.ports.sources import Project, SourceMissing, Sources
 from cynthus.builder.ports.trials import ImportProblem, ImportsFailed, ImportTrial, NoContainerEngine
 
@@ -41,6 +41,7 @@ __all__ = [
     "ResolverUnavailable",
     "SourceMissing",
     "Sources",
+    "SystemLayer",
     "SystemPackages",
     "Wheels",
 ]

@@ -1,6 +1,7 @@
 """Where packages come from: locks, wheels, system packages."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +30,10 @@ class ResolverUnavailable(Exception):
 class Resolver(Protocol):
     """Turns a plan's requirements into a lock."""
 
-    async def resolve(self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str]) -> Lock:
-        """`secrets` by name, for private indexes. Raises LockRefused, ResolverUnavailable."""
+    async def resolve(
+        self, plan: Plan, tree: SourceTree, target: Target, secrets: Mapping[str, str], owner: str = ""
+    ) -> Lock:
+        """`secrets` by name, for private indexes of `owner`. Raises LockRefused, ResolverUnavailable."""
         ...
 
     def backend(self, plan: Plan) -> str | None:
@@ -47,22 +50,31 @@ class Wheels(Protocol):
         target: Target,
         indexes: Sequence[PackageIndex],
         secrets: Mapping[str, str],
+        owner: str = "",
     ) -> Mapping[str, Path]:
         """Wheel files by the SHA-256 of what was locked; source distributions are built first.
 
-        `indexes` are the plan's, `secrets` what opens them, by name. Raises LockRefused, ResolverUnavailable.
+        `indexes` are the plan's, `secrets` what opens them, by name; what comes from them is kept for `owner`
+        alone. Raises LockRefused, ResolverUnavailable.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SystemLayer:
+    """The layer, None when the base has everything; `installed` is name=version of each package in it.
+
+    `notes` are for people: what the packages would have run when installed.
+    """
+
+    layer: Layer | None
+    installed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class SystemPackages(Protocol):
     """Debian packages as one layer on a base."""
 
-    async def layer(
-        self, packages: Sequence[str], base: Base, repository: str
-    ) -> tuple[Layer | None, tuple[str, ...]]:
-        """The layer in `repository` (None when the base has everything) and what was installed, name=version.
-
-        Raises BuildRefused, ResolverUnavailable.
-        """
+    async def layer(self, packages: Sequence[str], base: Base, repository: str) -> SystemLayer:
+        """The layer, in `repository`. Raises BuildRefused, ResolverUnavailable."""
         ...
