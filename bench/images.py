@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -336,7 +337,7 @@ class Sent:
         self._connections = works.works.registry._client.connections  # noqa: SLF001 - all of it passes here
         self._send = self._connections.send
 
-    def __enter__(self) -> "Sent":
+    def __enter__(self) -> Self:
         self._connections.send = self._counted
         return self
 
