@@ -193,7 +193,9 @@ def test_any_project_can_be_put_into_a_container(samples):
 def test_a_dockerfile_of_the_project_is_built_and_its_command_runs(samples):
     ran = samples.ran_well("own", OWN_DOCKERFILE)
     assert in_a_container(samples, ran)
-    assert samples.base in {one["name"] for one in bill_of(samples, ran)["components"]}
+    assert {samples.base, "libc6", "python3.11"} <= {
+        one["name"] for one in bill_of(samples, ran)["components"]
+    }
     assert (ran.outputs / "said.txt").read_text() == "from a Dockerfile"
     assert OWN_DOCKERFILE.prints in run_with_docker(samples.reference(ran.name))
 

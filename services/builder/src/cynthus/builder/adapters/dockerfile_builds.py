@@ -28,6 +28,7 @@ from cynthus.builder.adapters.image_builders import (
 )
 from cynthus.builder.domain.dockerfile import Dockerfile, parse, pinned
 from cynthus.builder.domain.dockerfile_syntax import DockerfileRefused
+from cynthus.builder.domain.image import Layer
 from cynthus.builder.domain.image_build import BuildLimits, BuildRefused, DockerfileImage
 from cynthus.oci.manifest import Note
 from cynthus.oci.ports import Registry
@@ -257,4 +258,14 @@ def _described(
         builder=builder,
         notes=notes,
         log_tail=tail,
+        layers=tuple(
+            Layer(
+                one.annotations.get(Note.LAYER, ""),
+                one.digest,
+                one.annotations.get(Note.DIFF_ID, ""),
+                one.size,
+            )
+            for one in stored.layers
+        ),
+        components=stored.components,
     )

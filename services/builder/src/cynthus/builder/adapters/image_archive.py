@@ -9,11 +9,13 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from posixpath import join, normpath
 from typing import Any, BinaryIO, cast
 
+from cynthus.builder.adapters.image_contents import LayerContents, components_of, contents_of
+from cynthus.builder.domain.bill_of_materials import Component
 from cynthus.oci.descriptor import Descriptor, MediaType
 from cynthus.oci.manifest import Config, Manifest, Note, digest_of
 from cynthus.oci.ports import Registry
@@ -43,6 +45,8 @@ class Stored:
     digest: str
     size: int
     config: Config
+    layers: tuple[Descriptor, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class _Read:
     layers: dict[str, tuple[str, Descriptor]]
     small: dict[str, bytes]
     links: dict[str, str]
+    contents: dict[str, LayerContents] = field(default_factory=dict)
     bytes: int = 0
 
 
@@ -120,6 +125,8 @@ class ArchiveStore:
                 hasher.update(piece)
                 spool.write(piece)
             diff_id = f"sha256:{hasher.hexdigest()}"
+            spool.seek(0)
+            read.contents[diff_id] = contents_of(cast("BinaryIO", spool))
             if (there := self._there(diff_id)) is not None:
                 return diff_id, there
             spool.seek(0)
@@ -161,7 +168,9 @@ class ArchiveStore:
         encoded = manifest.encode()
         tag = digest_of(encoded).removeprefix("sha256:")[:16]  # some registries remove what has none
         digest = self._target.write_manifest(self._repository, encoded, MediaType.MANIFEST, tag=tag)
-        return Stored(digest, sum(layer.size for _, layer in layers), config)
+        stored = tuple(layer for _, layer in layers)
+        components = components_of(read.contents[diff_id] for diff_id, _ in layers)
+        return Stored(digest, sum(layer.size for layer in stored), config, stored, components)
 
 
 def _config(document: dict[str, Any], diff_ids: tuple[str, ...], label: str) -> Config:

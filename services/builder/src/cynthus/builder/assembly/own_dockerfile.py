@@ -54,7 +54,7 @@ class OwnDockerfile:
         made = _image(plan, message.spec.snapshot, built, repository)
         notes = (*plan.notes, *built.notes)
         await self._records.keep(_record(job, made, built, notes))
-        return Built(made, 0, notes, dict(phases.ms))
+        return Built(made, _packages(built), notes, dict(phases.ms))
 
 
 def _image(plan: Plan, snapshot: str, built: DockerfileImage, repository: str) -> Image:
@@ -87,11 +87,16 @@ def _record(job: Job, made: Image, built: DockerfileImage, notes: tuple[str, ...
         platform=made.platform,
         base=made.base,
         size=made.size,
-        packages=0,
+        packages=_packages(built),
         created_at=_NOT_YET,
         command=made.command,
-        layers=(),
+        layers=built.layers,
         notes=notes,
     )
     parameters = {"dockerfile": True, "builder": built.builder, "bases": list(built.bases)}
-    return ImageRecord(job.message.owner, entry, 0, None, made.source, None, (), parameters)
+    return ImageRecord(job.message.owner, entry, 0, None, made.source, None, built.components, parameters)
+
+
+def _packages(built: DockerfileImage) -> int:
+    """Of Python, as of other images."""
+    return sum(one.kind == "pypi" for one in built.components)

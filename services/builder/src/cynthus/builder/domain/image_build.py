@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cynthus.builder.domain.bill_of_materials import Component
+from cynthus.builder.domain.image import Layer
+
 
 class BuildRefused(Exception):
     """No image came of it: `code` is stable, `evidence` is the end of the build's own words."""
@@ -32,7 +35,8 @@ class BuildLimits:
 class DockerfileImage:
     """An image in the registry. `bases` are name@sha256:..., `size` is the bytes of its layers as stored.
 
-    `command` is what starts: the entry point and its arguments; `notes` are for people.
+    `command` is what starts: the entry point and its arguments; `notes` are for people; `components` are the
+    packages that its own files tell of.
     """
 
     digest: str
@@ -45,3 +49,5 @@ class DockerfileImage:
     builder: str = ""
     notes: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    components: tuple[Component, ...] = ()
