@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -15,24 +16,39 @@ from tests.e2e.homes import Home, after_outage, embedded, five_processes, refres
 pytestmark = pytest.mark.timeout(240)
 
 SLOW = """
-import os, pathlib, time
+import contextlib, os, pathlib, socket
 print("attempt", os.environ["CYNTHUS_ATTEMPT"], flush=True)
-gate = pathlib.Path(os.environ["GATE"])
-while not gate.exists():
-    time.sleep(0.02)
+with contextlib.suppress(OSError):
+    socket.create_connection(("127.0.0.1", int(os.environ["GATE"]))).recv(1)
 pathlib.Path("outputs/done.txt").write_text("yes")
 print("finished")
 """
 
 
-def start_slow(home: Home, project: Path, name: str) -> Path:
-    """Start a run that goes on until its gate file exists; returns the gate when its program runs."""
+class Gate:
+    """Programs wait at it until it opens: a port, for their sandbox hides the files of a test."""
+
+    def __init__(self) -> None:
+        self.door = socket.create_server(("127.0.0.1", 0))
+
+    def open(self) -> None:
+        self.door.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.door.close()
+
+
+def start_slow(home: Home, project: Path, name: str, gate: Gate) -> None:
+    """Start a run that goes on until the gate opens; its program runs afterwards."""
     (project / "main.py").write_text(SLOW)
-    gate = project.parent / f"gate-{name}"
-    detached = home.cynthus("run", "-d", "--name", name, "--env", f"GATE={gate}", cwd=project)
+    port = gate.door.getsockname()[1]
+    detached = home.cynthus("run", "-d", "--name", name, "--env", f"GATE={port}", cwd=project)
     assert detached.returncode == 0, detached.stderr
     home.wait_for(name, "RUNNING")
-    return gate
 
 
 @pytest.fixture
@@ -46,25 +62,25 @@ def platform_pid(home: Home) -> int:
     return json.loads(description.read_text())["pid"]
 
 
-def test_the_run_outlives_a_killed_platform(laptop, project):
-    gate = start_slow(laptop, project, "outlives")
+def test_the_run_outlives_a_killed_platform(laptop, project, gate):
+    start_slow(laptop, project, "outlives", gate)
     os.kill(platform_pid(laptop), signal.SIGKILL)
     assert workers_of(laptop.folder)
     up = laptop.cynthus("up", cwd=project)
     assert up.returncode == 0, up.stderr
     refresh(laptop)
-    gate.touch()
+    gate.open()
     run = laptop.wait_for("outlives", "SUCCEEDED", "FAILED")
     assert run["state"] == "SUCCEEDED"
     assert laptop.cynthus("logs", "outlives", cwd=project).stdout.endswith("finished\n")
 
 
-def test_a_run_whose_machine_died_with_the_platform_is_tried_again(laptop, project):
-    gate = start_slow(laptop, project, "again")
+def test_a_run_whose_machine_died_with_the_platform_is_tried_again(laptop, project, gate):
+    start_slow(laptop, project, "again", gate)
     os.kill(platform_pid(laptop), signal.SIGKILL)
     for pid in workers_of(laptop.folder):
         os.kill(pid, signal.SIGKILL)
-    gate.touch()
+    gate.open()
     assert laptop.cynthus("up", cwd=project).returncode == 0
     refresh(laptop)
     run = laptop.wait_for("again", "SUCCEEDED", "FAILED")
@@ -72,11 +88,11 @@ def test_a_run_whose_machine_died_with_the_platform_is_tried_again(laptop, proje
     assert run["epoch"] == 2
 
 
-def test_the_run_outlives_a_killed_database(laptop, project):
-    gate = start_slow(laptop, project, "database")
+def test_the_run_outlives_a_killed_database(laptop, project, gate):
+    start_slow(laptop, project, "database", gate)
     pid_file = next(Path(laptop.environment["CYNTHUS_HOME"]).glob("postgres/**/postmaster.pid"))
     os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
-    gate.touch()
+    gate.open()
     run = after_outage(laptop, "database")
     assert run["state"] == "SUCCEEDED"
     assert run["epoch"] == 1
@@ -139,9 +155,9 @@ def test_a_port_that_is_taken_is_a_clear_error(laptop, tmp_path, project):
     assert "CYNTHUS_PORT" in done.stderr
 
 
-def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postgres_server):
+def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, gate, postgres_server):
     with database(postgres_server) as url, five_processes(tmp_path, url, CYNTHUS_BUS="postgres") as home:
-        gate = start_slow(home, project, "services")
+        start_slow(home, project, "services", gate)
         for name in ("orchestrator", "provisioner", "builder"):
             process = home.processes[name]
             environment = dict(
@@ -153,14 +169,14 @@ def test_a_service_that_was_killed_goes_on_where_it_was(tmp_path, project, postg
             process.wait()
             with (tmp_path / f"{name}.log").open("ab") as log:
                 home.processes[name] = subprocess.Popen(process.args, env=environment, stdout=log, stderr=log)
-        gate.touch()
+        gate.open()
         run = after_outage(home, "services")
         assert (run["state"], run["epoch"]) == ("SUCCEEDED", 1)
 
 
 @pytest.mark.needs("pubsub-emulator")
 def test_the_platform_works_on_after_the_broker_lost_everything(
-    tmp_path, project, postgres_server, mortal_pubsub_emulator
+    tmp_path, project, gate, postgres_server, mortal_pubsub_emulator
 ):
     bus = {
         "CYNTHUS_BUS": "pubsub",
@@ -168,10 +184,10 @@ def test_the_platform_works_on_after_the_broker_lost_everything(
         "PUBSUB_EMULATOR_HOST": mortal_pubsub_emulator.address,
     }
     with database(postgres_server) as url, five_processes(tmp_path, url, **bus) as home:
-        gate = start_slow(home, project, "before")
+        start_slow(home, project, "before", gate)
         mortal_pubsub_emulator.kill()
         mortal_pubsub_emulator.start()
-        gate.touch()
+        gate.open()
         assert home.wait_for("before", "SUCCEEDED", "FAILED")["state"] == "SUCCEEDED"
         (project / "main.py").write_text("print('after')")
         done = home.cynthus("run", "--name", "after", cwd=project)
