@@ -213,7 +213,7 @@ def _flood(kind, prefix, total):
             with kind.connect() as client:
                 while time.monotonic() < stop and (number := next(numbers, None)) is not None:
                     submitted.append(number)
-                    start, path = time.perf_counter(), f"{prefix}-{number}"
+                    start, path = time.perf_counter(), prefix.with_name(f"{prefix.name}-{number}")
                     if kind.succeeded(client, kind.submit(client, path)):
                         durations.append(time.perf_counter() - start)
         except Exception as error:  # noqa: BLE001 - told to the caller
