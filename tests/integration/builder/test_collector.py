@@ -3,13 +3,15 @@
 import asyncio
 import os
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cynthus.builder.adapters.postgres_builds import PostgresBuilds
 from cynthus.builder.adapters.postgres_collectable import PostgresCollectable
 from cynthus.builder.adapters.postgres_index import PostgresIndex
+from cynthus.bus.ports import Delivery
+from cynthus.events import Cause, Envelope, RunFailed, new_id
 from cynthus.oci.ports import ContentUnknown
 from tests.fixtures.building import shop
 from tests.fixtures.image_works import image_works
@@ -242,3 +244,37 @@ async def test_a_build_whose_layer_is_gone_makes_it_anew(bench):
     registry = bench.works.registry
     assert registry.stat(changed.image.repository, heavy.digest) == heavy.size
     assert registry.stat(bench.works.repositories.deps, heavy.digest) == heavy.size
+
+
+async def test_an_image_that_a_machine_did_not_find_is_built_anew(bench):
+    async with shop(bench) as builder:
+        run = await builder.request(HELLO)
+        image = (await builder.image(run)).image
+        registry = bench.works.registry
+        registry.remove_manifest(image.repository, image.digest)
+        registry.remove_manifest(image.repository, image.environment)
+        lost = RunFailed(run_id=run, cause=Cause(code="image_missing", message="it is not there"))
+        envelope = Envelope(new_id("evt"), "orchestrator", datetime.now(UTC), lost, f"run-{run}", 1, "x")
+        await builder.handler.ended(Delivery(envelope, 1))
+        again = (await builder.image(await builder.request(HELLO))).image
+    assert again.digest == image.digest
+    assert there(bench, image.repository, image.digest)
+    assert there(bench, image.repository, image.environment)
+
+
+async def test_an_engine_that_hangs_or_breaks_keeps_the_collector_from_nothing(bench):
+    built = await bench.build(HELLO)
+    broken = asyncio.Event()
+
+    async def clean():
+        broken.set()
+        raise RuntimeError("the engine says something new")
+
+    bench.works.collector._clean = clean
+    running = asyncio.create_task(bench.works.collector.run())
+    async with asyncio.timeout(20):
+        await broken.wait()
+        while not bench.works.registry.referrers(built.image.repository, built.image.digest):
+            await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.wait([running])

@@ -1,5 +1,6 @@
 """Projects that bring Debian packages or a Dockerfile of their own, built by the works as a whole."""
 
+import json
 import subprocess
 
 import pytest
@@ -40,6 +41,7 @@ async def test_opencv_runs_with_the_libraries_that_its_wheel_lacks(bench: Bench)
     assert ran(bench, built) == "edges 1\n"
     kinds = [layer.kind for layer in (await bench.works.catalogue.find("ada", built.image.digest)).layers]
     assert kinds.count("system") == 1
+    assert any("libglib2.0-0" in note for note in built.notes), built.notes
     again = await bench.build({**OPENCV_WITH_APT.files, "more.py": "1\n"}, "edges.py")
     assert again.image.environment == built.image.environment
 
@@ -56,6 +58,16 @@ async def test_a_dockerfile_of_the_project_wins(bench: Bench, base_image):
     assert built.image.kind == "dockerfile"
     assert built.image.base == base_image.reference
     assert ran(bench, built) == "from the Dockerfile\n"
+
+
+async def test_a_dockerfile_on_a_base_that_is_known_moves_no_byte_of_it(bench: Bench, base_image):
+    packed = await bench.build({"main.py": "print('hello')\n"})
+    base = (await bench.works.catalogue.find("ada", packed.image.digest)).layers[0]
+    text = f"FROM {base_image.reference}\nCOPY . /srv\n"
+    built = await bench.build({"Dockerfile": text, "hello.py": "1\n"}, None, project="other")
+    manifest = bench.works.registry.manifest(built.image.repository, built.image.digest)
+    assert base.kind == "base"
+    assert json.loads(manifest.body)["layers"][0]["digest"] == base.digest
 
 
 async def test_a_dockerfile_that_fails_is_told_with_its_line(bench: Bench, base_image):

@@ -1,7 +1,7 @@
 """Beside the builds: documents are put next to their images, and images that nobody uses are removed."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -39,6 +39,7 @@ _TROUBLES = (
 
 _LOOK_S = 5.0
 _COLLECT_EVERY = 720
+_CLEANING_S = 60.0
 _LONGEST_BUILD = timedelta(hours=2)
 """Whatever is younger may be part of a build that is not done."""
 _DOCUMENTS: tuple[tuple[str, str], ...] = (("sbom", BILL_TYPE), ("provenance", PROVENANCE_TYPE))
@@ -56,6 +57,7 @@ class Collector:
         *,
         unused: timedelta,
         sweep: Callable[[], object] | None = None,
+        clean: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._registry = registry
         self._shipping = shipping
@@ -63,10 +65,12 @@ class Collector:
         self._images = images
         self._unused = max(unused, _LONGEST_BUILD)
         self._sweep = sweep
+        self._clean = clean
 
     async def run(self) -> None:
         """Until cancelled."""
         turn = 0
+        await self.clean()
         while True:
             with suppress(StoreUnavailable):
                 await self.attach()
@@ -74,6 +78,16 @@ class Collector:
                     await self.collect()
             turn += 1
             await asyncio.sleep(_LOOK_S)
+
+    async def clean(self) -> None:
+        """Once, as the service starts: what an earlier life of it left in container engines."""
+        if self._clean is None:
+            return
+        try:
+            async with asyncio.timeout(_CLEANING_S):
+                await self._clean()
+        except Exception as error:  # noqa: BLE001 - whatever an engine says, no build waits for it
+            log.info("cleaning put off", reason=type(error).__name__)
 
     async def attach(self) -> int:
         """Push the documents of new images; how many images got theirs."""

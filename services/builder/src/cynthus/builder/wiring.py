@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,9 @@ from cynthus.builder.adapters.apt_archive import AptArchive
 from cynthus.builder.adapters.apt_packages import AptPackages
 from cynthus.builder.adapters.blob_sources import BlobSources
 from cynthus.builder.adapters.dockerfile_builds import DockerfileBuilds
+from cynthus.builder.adapters.image_archive import Known
 from cynthus.builder.adapters.import_trial import SandboxImportTrial
+from cynthus.builder.adapters.leftovers import tidy
 from cynthus.builder.adapters.postgres_builds import PostgresBuilds
 from cynthus.builder.adapters.postgres_catalogue import PostgresCatalogue
 from cynthus.builder.adapters.postgres_collectable import PostgresCollectable
@@ -48,6 +50,7 @@ from cynthus.runtime.service import Service
 from cynthus.store.consumer import Handle
 from cynthus.web.tokens import TokenRefused, WorkerTokens
 
+_ANSWER_S = 30.0
 _GRACE_S = 30.0
 """A Dockerfile's build ends by itself in time, and then says where it was."""
 
@@ -138,8 +141,9 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
             glibc=_glibc_here(),
         )
     )
+    builds_of_dockerfiles = DockerfileBuilds(work, known=_known(index))
     dockerfiles = OwnDockerfile(
-        DockerfileBuilds(work), registry, catalogue, repositories, BuildLimits(seconds=settings.build_seconds)
+        builds_of_dockerfiles, registry, catalogue, repositories, BuildLimits(seconds=settings.build_seconds)
     )
     recipe = Recipe(
         builds,
@@ -155,7 +159,8 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
         catalogue,
         PostgresCollectable(platform.database),
         unused=timedelta(days=settings.keep_days),
-        sweep=registry.sweep if isinstance(registry, FolderRegistry) else None,
+        sweep=lambda: _sweep(folder, registry),
+        clean=builds_of_dockerfiles.clean,
     )
     return Works(recipe, registry, repositories, catalogue, collector)
 
@@ -237,6 +242,25 @@ def _glibc_here() -> tuple[int, int]:
         return int(major), int(minor)
     except (OSError, ValueError, IndexError):
         return 2, 28
+
+
+def _known(index: PostgresIndex) -> Callable[[str], Known | None]:
+    """Layers of bases, asked for by the threads that store images."""
+    loop = asyncio.get_running_loop()
+
+    def known(diff_id: str) -> Known | None:
+        layer = asyncio.run_coroutine_threadsafe(index.base_layer(diff_id), loop).result(_ANSWER_S)
+        if layer is None or layer.repository is None:
+            return None
+        return Known(layer.descriptor(), layer.repository)
+
+    return known
+
+
+def _sweep(folder: Path, registry: Registry) -> None:
+    tidy(folder / name for name in ("work", "trials", "built"))
+    if isinstance(registry, FolderRegistry):
+        registry.sweep()
 
 
 def _made(folder: Path) -> Path:

@@ -70,6 +70,12 @@ _USED = """
     SELECT $1, data->>'owner', $2 FROM builder.events WHERE stream = 'run-' || $1 AND type = $3 LIMIT 1
     ON CONFLICT DO NOTHING
 """
+_USED_BY = "SELECT digest FROM builder.uses WHERE run_id = $1"
+_UNCACHE = """
+    DELETE FROM builder.images WHERE image->>'digest' = $1 RETURNING image->>'repository' AS repository
+"""
+_DISPLACE_ALL = "DELETE FROM builder.placements WHERE repository = $1"
+_LOST = frozenset({"image_missing"})
 _UNUSED = "DELETE FROM builder.uses WHERE run_id = $1"
 _DONE = "DELETE FROM builder.builds WHERE run_id = $1"
 
@@ -137,10 +143,18 @@ class PostgresBuilds:
                 case BuildFailed(run_id=run_id, transient=False):
                     await connection.execute(_DONE, run_id)
                 case RunSucceeded(run_id=run_id) | RunFailed(run_id=run_id) | RunCancelled(run_id=run_id):
+                    if isinstance(event := entry.envelope.event, RunFailed) and event.cause.code in _LOST:
+                        await self._forget_image(connection, run_id)
                     await connection.execute(_DONE, run_id)
                     await connection.execute(_UNUSED, run_id)
                 case _:
                     continue
+
+    async def _forget_image(self, connection: Connection, run_id: str) -> None:
+        """The machine did not find the image: the next run of it is not given it from the cache."""
+        used = await connection.fetchval(_USED_BY, run_id)
+        for row in await connection.fetch(_UNCACHE, used):
+            await connection.execute(_DISPLACE_ALL, row["repository"])
 
     async def reset(self, connection: Connection) -> None:
         """Forget what the history can tell again."""

@@ -20,6 +20,10 @@ _KEEP_LAYER = """
     ON CONFLICT (key) DO UPDATE SET layer = excluded.layer, made_at = clock_timestamp()
 """
 _FORGET_LAYERS = "DELETE FROM builder.layers WHERE layer->>'digest' = ANY($1)"
+_BASE_LAYER = """
+    SELECT layer FROM builder.known, jsonb_array_elements(document->'layers') AS layer
+    WHERE kind = 'base' AND layer->>'diff_id' = $1 LIMIT 1
+"""
 _PLACED = "SELECT digest FROM builder.placements WHERE repository = $1 AND digest = ANY($2)"
 _PLACE = """
     INSERT INTO builder.placements (repository, digest) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
@@ -51,6 +55,12 @@ class PostgresIndex:
         """Remember a layer that is in its repository."""
         async with self._database.connection() as connection:
             await connection.execute(_KEEP_LAYER, key, asdict(layer))
+
+    async def base_layer(self, diff_id: str) -> Layer | None:
+        """The layer of a base image with this content, and the repository that has it."""
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(_BASE_LAYER, diff_id)
+        return None if found is None else Layer(**found)
 
     async def forget_layers(self, digests: Collection[str]) -> None:
         """These are in no repository after all."""

@@ -60,14 +60,14 @@ class Wheelhouse:
     ) -> Mapping[str, Path]:
         """Wheel files by the packages' SHA-256. Raises LockRefused, ResolverUnavailable."""
         wanted = {package.sha256: (package, self._place(package, owner)) for package in packages}
-        away = any(
-            package.url.startswith("http") and not place.is_file() for package, place in wanted.values()
-        )
+        away = any(package.url.startswith("http") and not _has(place) for package, place in wanted.values())
         session: AbstractAsyncContextManager[object] = self._downloads.session() if away else nullcontext()
         try:
             async with session, asyncio.TaskGroup() as group:
                 tasks = {
-                    digest: group.create_task(self._wheel(package, place, target, indexes, secrets, progress))
+                    digest: group.create_task(
+                        self._wheel(package, place, target, indexes, secrets, progress=progress)
+                    )
                     for digest, (package, place) in wanted.items()
                 }
         except BaseExceptionGroup as failures:
@@ -81,6 +81,7 @@ class Wheelhouse:
         target: Target,
         indexes: Sequence[Index],
         secrets: Mapping[str, str],
+        *,
         progress: Progress | None,
     ) -> Path:
         turn = self._turns.setdefault(str(place), asyncio.Lock())
@@ -108,7 +109,7 @@ class Wheelhouse:
         login: tuple[str, str] | None,
         progress: Progress | None,
     ) -> Path:
-        if place.is_file():
+        if _has(place):
             return place
         part = place.with_name(f".{os.getpid()}-{time.monotonic_ns()}.part")
         with _room(place.parent):
@@ -152,6 +153,10 @@ class Wheelhouse:
         if package.private:
             folder = folder / "private" / sha256(owner.encode()).hexdigest()
         return folder / package.sha256[:2] / package.sha256 / package.filename
+
+
+def _has(place: Path) -> bool:
+    return place.is_file()
 
 
 def _is_folder(package: LockedPackage) -> bool:

@@ -116,7 +116,7 @@ class Lock:
 
 
 def lock_key(plan: Plan, target: Target, backend: str | None, owner: str = "") -> str:
-    """Names what a lock is resolved from: equal keys, equal needs. What an index says is its owner's alone."""
+    """Names what a lock is resolved from: equal keys, equal needs. What indexes say is the owner's alone."""
     parts = {
         "owner": owner if plan.indexes else "",
         "format": 2,
