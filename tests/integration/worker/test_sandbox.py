@@ -222,3 +222,13 @@ def test_a_program_reaches_only_what_it_was_given(
     status = seen["status"]
     assert (int(status["CapEff"], 16), int(status["CapPrm"], 16), status["NoNewPrivs"]) == (0, 0, "1")
     assert seen["network"] is network
+
+
+def test_the_first_process_of_a_sandbox_does_nothing_where_it_is_not_the_first(place: Place) -> None:
+    script = 'sleep 1000 & "$0" 9 /bin/true true; echo $?; kill -0 $! && echo alive; kill -9 $!'
+    first = sandbox.below_first_process("/bin/true", ["true"], 9)[0]
+    command = sandbox.wrap(["/bin/sh", "-c", script, first], writable=[str(place.work)])
+
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    assert said.stdout.split() == ["125", "alive"]
