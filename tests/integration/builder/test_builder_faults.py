@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,17 @@ def links(tmp_path_factory):
 def proxy(registry):
     with faulty_http(registry.host) as proxy:
         yield proxy
+
+
+def mine(name):
+    """Children of this process with a name."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            if lines["Name"].strip() == name and lines["PPid"].strip() == str(os.getpid()):
+                found.append(status)
+    return found
 
 
 def prefix_of(tmp_path):
@@ -230,6 +243,37 @@ async def test_a_registry_that_takes_and_never_answers_ends_by_the_limit(bench, 
     async with asyncio.timeout(20):
         while [path for path in leftovers if path.exists()]:
             await asyncio.sleep(0.05)
+
+
+async def test_an_index_that_never_answers_ends_by_the_limit_and_leaves_no_resolver(bench):
+    connections = []
+    server = await asyncio.start_server(lambda reader, writer: connections.append(writer), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/simple"
+    files = {**HELLO, "cynthus.toml": f'[[image.index]]\nname = "mute"\nurl = "{url}"\n'}
+    async with shop(bench, pace=replace(QUICK, limit_s=2)) as builder:
+        failure = await builder.failure(await builder.request(files))
+    assert connections
+    assert failure.cause.code == "build_timeout"
+    async with asyncio.timeout(10):
+        while mine("uv"):
+            await asyncio.sleep(0.05)
+    for writer in connections:
+        writer.close()
+    server.close()
+
+
+async def test_a_builder_that_is_told_to_stop_gives_its_builds_back(bench):
+    working, never = asyncio.Event(), asyncio.Event()
+
+    async def work(job):
+        working.set()
+        await never.wait()
+
+    async with shop(bench, work=work, pace=replace(QUICK, lease=timedelta(hours=1))) as first:
+        run = await first.request(HELLO)
+        await working.wait()
+    async with shop(bench) as second:
+        await second.image(run)
 
 
 async def test_a_build_that_ends_its_builder_every_time_is_given_up(bench):

@@ -17,6 +17,8 @@ from cynthus.store.ports import StoreUnavailable
 
 log = structlog.get_logger()
 
+_GIVE_BACK_S = 2.0
+
 Finish = Callable[[str, Built | Failed, float], Awaitable[None]]
 
 
@@ -83,6 +85,9 @@ class Workshop:
             if isinstance(outcome, Failed) and outcome.transient:
                 outcome = await self._put_off(job, outcome)
             await self._finish(job.run_id, outcome, time.monotonic() - begun)
+        except asyncio.CancelledError:
+            await self._give_back(job)
+            raise
         except (StoreUnavailable, BusUnavailable) as error:
             log.info("build put off", run_id=job.run_id, reason=type(error).__name__)
         except Exception:  # its lease ends, and it is claimed again; other builds go on
@@ -116,6 +121,12 @@ class Workshop:
         delay_s = min(self._pace.most_delay_s, self._pace.first_delay_s * 2 ** (job.attempts - 1))
         await self._builds.put_off(job.run_id, timedelta(seconds=delay_s))
         return failure
+
+    async def _give_back(self, job: Job) -> None:
+        """We are told to stop: another builder need not wait for the end of our lease."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_GIVE_BACK_S):
+                await self._builds.put_off(job.run_id, timedelta(0))
 
     async def _renew(self, job: Job) -> None:
         while True:
