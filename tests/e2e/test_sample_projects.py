@@ -14,6 +14,7 @@ from uv import find_uv_bin
 
 from cynthus.containers.labels import HOME
 from tests.e2e.homes import Home, embedded, workers_of
+from tests.fixtures.needs import PROBES
 from tests.fixtures.projects import PROJECTS, PYYAML, TORCH, Project
 
 pytestmark = [pytest.mark.needs("docker-registry", "mmdebstrap", "skopeo"), pytest.mark.timeout(240)]
@@ -295,7 +296,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
     assert str(folder) not in Path("/proc/self/mounts").read_text()
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert [line for line in listed.splitlines() if str(folder) in line] == []
-    if Path("/var/run/docker.sock").exists():
+    if PROBES["docker"]():
         assert containers_of(folder) == []
 
 
