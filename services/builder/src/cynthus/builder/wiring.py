@@ -105,13 +105,7 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
     catalogue = PostgresCatalogue(platform.database, host)
     shipping = Shipping(registry, index)
     sources = BlobSources(platform.blobs)
-    uv = settings.uv or _find_uv()
-    wheels = Wheelhouse(
-        _made(folder / "wheels"),
-        SourceBuilds(
-            _made(folder / "built"), uv, find_links=settings.find_links, walls_needed=settings.walls_needed
-        ),
-    )
+    resolver, wheels = _packages(settings, folder)
     packed = PackedImages(
         Parts(
             builds=builds,
@@ -120,21 +114,10 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
             shipping=shipping,
             dependencies=Dependencies(index, shipping, work, repositories.deps, threads=settings.threads),
             bases=_bases(settings, registry, index, host, repositories),
-            resolver=UvResolver(
-                uv, wheels, find_links=settings.find_links, torch_backend=settings.torch_backend
-            ),
+            resolver=resolver,
             wheels=wheels,
             systems=AptPackages(AptArchive(_made(folder / "debian")), registry, index, work),
-            imports=ImportChecks(
-                SandboxImportTrial(
-                    _made(folder / "trials"),
-                    registry,
-                    layers=settings.layers_folder,
-                    keep_bytes=settings.layers_bytes,
-                ),
-                index,
-                enabled=settings.import_checks,
-            ),
+            imports=_imports(settings, folder, registry, index),
             records=catalogue,
             repositories=repositories,
             folder=work,
@@ -163,6 +146,22 @@ def assemble(settings: BuilderSettings, platform: Platform, builds: PostgresBuil
         clean=builds_of_dockerfiles.clean,
     )
     return Works(recipe, registry, repositories, catalogue, collector)
+
+
+def _packages(settings: BuilderSettings, folder: Path) -> tuple[UvResolver, Wheelhouse]:
+    uv, links = settings.uv or _find_uv(), settings.find_links
+    builds = SourceBuilds(_made(folder / "built"), uv, find_links=links, walls_needed=settings.walls_needed)
+    wheels = Wheelhouse(_made(folder / "wheels"), builds)
+    return UvResolver(uv, wheels, find_links=links, torch_backend=settings.torch_backend), wheels
+
+
+def _imports(
+    settings: BuilderSettings, folder: Path, registry: Registry, index: PostgresIndex
+) -> ImportChecks:
+    trial = SandboxImportTrial(
+        _made(folder / "trials"), registry, layers=settings.layers_folder, keep_bytes=settings.layers_bytes
+    )
+    return ImportChecks(trial, index, enabled=settings.import_checks)
 
 
 def _defaults(settings: BuilderSettings) -> Defaults:
