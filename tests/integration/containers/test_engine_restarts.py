@@ -84,4 +84,4 @@ def test_a_program_whose_engine_hangs_is_stopped_all_the_same(
 
     assert result["cause"]["code"] == "cancelled"
     assert time.monotonic() - begun < 10
-    assert len(given.beats) > 1
+    assert given.beats
