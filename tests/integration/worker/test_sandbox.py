@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -95,6 +96,26 @@ def python(place: Place, channel: tuple[socket.socket, socket.socket], script: s
 def test_bubblewrap_works_here() -> None:
     assert sandbox.trouble() is None
     assert sandbox.available()
+
+
+def test_a_passing_trouble_takes_no_walls_away(tmp_path: Path) -> None:
+    real = shutil.which("bwrap")
+    moody = tmp_path / "bwrap"
+    moody.write_text(
+        f"#!/bin/sh\necho x >> {tmp_path}/tries\n"
+        f'[ "$(wc -l < {tmp_path}/tries)" -gt 2 ] || {{ echo "a mount is gone" >&2; exit 1; }}\nexec {real} "$@"\n'
+    )
+    moody.chmod(0o755)
+    code = "from cynthus.environments import sandbox; print(sandbox.trouble(), sandbox.available())"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "None True\n"
+    assert (tmp_path / "tries").read_text() == "x\n" * 3
 
 
 @pytest.mark.parametrize("code", [0, 1, 137, 143])

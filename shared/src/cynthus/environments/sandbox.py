@@ -6,6 +6,8 @@ import pwd
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -28,16 +30,43 @@ _KERNEL = (
 )
 """Of /proc, what root may write to even without capabilities; bubblewrap 0.8 leaves it open."""
 _TRY_S = 20
+_TRIES = 5
+_FAILURE_S = 30.0
 
 
 def available() -> bool:
-    """Whether bubblewrap works here; it is tried once."""
+    """Whether bubblewrap works here."""
     return trouble() is None
 
 
-@cache
 def trouble() -> str | None:
-    """Why there is no sandbox, in bubblewrap's own words where it has any."""
+    """Why there is no sandbox, in bubblewrap's own words where it has any.
+
+    That it works is found out once. A mount of the machine that goes while a sandbox is made ends it, so a
+    failure is tried again at once, and later anew: no passing trouble takes the walls away for long.
+    """
+    with _asking:
+        if _known.told is None or time.monotonic() < _known.until:
+            return _known.told
+        told = _try()
+        for _ in range(_TRIES - 1):
+            told = None if told is None else _try()
+        _known.told, _known.until = told, time.monotonic() + _FAILURE_S
+        return told
+
+
+class _Known:
+    """What the last try said; None: it works."""
+
+    told: str | None = ""
+    until: float = 0.0
+
+
+_known = _Known()
+_asking = threading.Lock()
+
+
+def _try() -> str | None:
     if _program() is None:
         return "bubblewrap (bwrap) is not installed"
     if not os.path.exists(_first_process()):

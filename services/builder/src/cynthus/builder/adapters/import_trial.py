@@ -28,7 +28,7 @@ _OTHERS = frozenset({"base", "source"})
 _GIB = 1024**3
 _MODULE_S = 60.0
 _THREADS = 4
-_SANDBOXES = 3
+_SANDBOXES = 6
 _PREFIX = "imports-"
 _ABANDONED_S = 24 * 3600.0
 
