@@ -103,7 +103,8 @@ def test_a_passing_trouble_takes_no_walls_away(tmp_path: Path) -> None:
     moody = tmp_path / "bwrap"
     moody.write_text(
         f"#!/bin/sh\necho x >> {tmp_path}/tries\n"
-        f'[ "$(wc -l < {tmp_path}/tries)" -gt 2 ] || {{ echo "a mount is gone" >&2; exit 1; }}\nexec {real} "$@"\n'
+        f'[ "$(wc -l < {tmp_path}/tries)" -gt 2 ] || {{ echo "a mount is gone" >&2; exit 1; }}\n'
+        f'exec {real} "$@"\n'
     )
     moody.chmod(0o755)
     code = "from cynthus.environments import sandbox; print(sandbox.trouble(), sandbox.available())"
