@@ -150,7 +150,10 @@ def podman_service(folder: Path) -> Iterator[str]:
     ]
     with (folder / "podman.log").open("ab") as log:
         service = subprocess.Popen(
-            [*command, "system", "service", "--time", "0", f"unix://{path}"], stdout=log, stderr=log
+            [*command, "system", "service", "--time", "0", f"unix://{path}"],
+            stdout=log,
+            stderr=log,
+            cwd=folder,  # its monitor leaves a file where it is started
         )
     try:
         wait_for(path.exists)
