@@ -66,18 +66,26 @@ class SandboxImportTrial:
         if await asyncio.to_thread(self.untried, layers, python) is not None:
             return None
         async with self._one_at_a_time:
-            stop = threading.Event()
-            try:
-                environment = await asyncio.to_thread(self._compose, repository, layers, python, stop)
-            except asyncio.CancelledError:
-                stop.set()
-                raise
+            environment = await self._composed(repository, layers, python)
             try:
                 return await self._import_all(environment, modules)
             except SandboxGone:
                 return None
             finally:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, environment))
+
+    async def _composed(self, repository: str, layers: Sequence[Layer], python: str) -> str:
+        """The environment's folder; a cancelled wait ends the work first, and leaves nothing of it."""
+        stop = threading.Event()
+        work = asyncio.to_thread(self._compose, repository, layers, python, stop)
+        composing = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(composing)
+        except asyncio.CancelledError:
+            stop.set()
+            with suppress(Exception, asyncio.CancelledError):
+                await asyncio.to_thread(shutil.rmtree, await composing)
+            raise
 
     def untried(self, layers: Sequence[Layer], python: str) -> str | None:
         """Why these layers cannot be tried on this machine."""
@@ -108,7 +116,11 @@ class SandboxImportTrial:
                 folders = list(pool.map(lambda one: store.open(one.descriptor(), read(one), check), needed))
             environment = tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder)
             os.chmod(environment, 0o755)  # noqa: PTH101, S103 - as any environment
-            compose(folders, environment, interpreter=interpreter_of(python), python=python)
+            try:
+                compose(folders, environment, interpreter=interpreter_of(python), python=python)
+            except BaseException:
+                shutil.rmtree(environment)
+                raise
         finally:
             store.release()
             self._tidy(store)
