@@ -71,7 +71,8 @@ def _try() -> str | None:
         return "bubblewrap (bwrap) is not installed"
     if not os.path.exists(_first_process()):
         return f"there are no sandboxes on {os.uname().machine} processors"
-    command = wrap([sys.executable, "-I", "-S", "-c", ""], readable=[folder_of(sys.executable)])
+    python = os.path.realpath(sys.executable)  # a virtual environment may be where things are hidden
+    command = wrap([python, "-I", "-S", "-c", ""], readable=[folder_of(python)])
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TRY_S, check=False, stdin=subprocess.DEVNULL
