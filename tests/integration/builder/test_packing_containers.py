@@ -18,10 +18,7 @@ from tests.integration.builder.real_wheels import VERSION, split
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.needs("docker-registry", "mmdebstrap", "skopeo", "root"),
-    pytest.mark.skipif(
-        VERSION != "3.11", reason="the base has Python 3.11, and these wheels are for this one"
-    ),
+    pytest.mark.needs("docker-registry", "mmdebstrap", "skopeo", "root", "python3.11"),
 ]
 
 _REPOSITORY = "tests/packing"
