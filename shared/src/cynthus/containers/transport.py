@@ -57,7 +57,7 @@ class Transport:
         timeout_s: float | None = None,
     ) -> "Stream":
         """A call whose answer is read in pieces, each within the timeout. Raises EngineUnavailable."""
-        connection = _Connection(self.socket_path, timeout_s or self.timeout_s)
+        connection = UnixConnection(self.socket_path, timeout_s or self.timeout_s)
         sent = {"Content-Type": "application/json", **(headers or {})}
         data = None if body is None else json.dumps(body).encode()
         target = f"{path}?{urlencode(query)}" if query else path
@@ -121,13 +121,16 @@ class Stream:
         self._connection.close()
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout_s: float) -> None:
+class UnixConnection(http.client.HTTPConnection):
+    """A connection to an engine's socket; without `timeout_s` it waits as long as it takes."""
+
+    def __init__(self, path: str, timeout_s: float | None) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
         self._patience_s = timeout_s
 
     def connect(self) -> None:
+        """Reach the socket. Raises OSError."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self._patience_s)
         self.sock.connect(self._path)

@@ -14,7 +14,6 @@ from cynthus.builder.adapters import build_refusals
 from cynthus.builder.adapters.build_context import Read, chosen, lay_out
 from cynthus.builder.adapters.build_log import BuildLog
 from cynthus.builder.adapters.buildah_builds import BuildahBuilds
-from cynthus.builder.adapters.engine_api import EngineRefused, EngineUnavailable
 from cynthus.builder.adapters.engine_builds import BuildKitBuilds, ClassicBuilds
 from cynthus.builder.adapters.image_archive import ArchiveDamaged, ArchiveStore, ImageTooLarge, Known, Stored
 from cynthus.builder.adapters.image_builders import (
@@ -30,6 +29,7 @@ from cynthus.builder.domain.dockerfile import Dockerfile, parse, pinned
 from cynthus.builder.domain.dockerfile_syntax import DockerfileRefused
 from cynthus.builder.domain.image import Layer
 from cynthus.builder.domain.image_build import BuildLimits, BuildRefused, DockerfileImage
+from cynthus.containers.errors import EngineRefused, EngineUnavailable
 from cynthus.oci.manifest import Note
 from cynthus.oci.ports import Registry
 from cynthus.oci.reference import NotAReference, Reference

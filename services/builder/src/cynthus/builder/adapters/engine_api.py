@@ -10,19 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote, urlencode
 
+from cynthus.containers.errors import EngineRefused, EngineUnavailable
+from cynthus.containers.transport import UnixConnection
+
 _QUICK_S = 30.0
-
-
-class EngineUnavailable(Exception):
-    """The engine does not answer."""
-
-
-class EngineRefused(Exception):
-    """It answered with an error; the message is its own."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Calls:
@@ -50,17 +41,6 @@ class Calls:
             if (sock := connection.sock) is not None:
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float | None) -> None:
-        super().__init__("engine", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Engine:
@@ -130,7 +110,7 @@ class Engine:
         body: Iterable[bytes] | None = None,
         timeout: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = _UnixConnection(self.path, timeout)
+        connection = UnixConnection(str(self.path), timeout)
         try:
             with self._calls.watched(connection):
                 response = _answer(connection, method, path, dict(headers or {}), body)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 from cynthus.builder.adapters import killable
 from cynthus.builder.adapters.build_context import packed
 from cynthus.builder.adapters.build_log import BuildLog
-from cynthus.builder.adapters.engine_api import Calls, Engine, EngineRefused, EngineUnavailable
+from cynthus.builder.adapters.engine_api import Calls, Engine
 from cynthus.builder.adapters.image_builders import (
     LABEL,
     BaseUnknown,
@@ -21,6 +21,7 @@ from cynthus.builder.adapters.image_builders import (
     Order,
     StepFailed,
 )
+from cynthus.containers.errors import EngineRefused, EngineUnavailable
 from cynthus.oci.reference import NotAReference, Reference
 
 _DOCKERFILE = ".cynthus.Dockerfile"
