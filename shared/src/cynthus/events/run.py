@@ -43,6 +43,11 @@ class RunSpec(Part):
     resources: Resources = Resources()
     timeout_s: float | None = None
     retries: int = 0
+    """Attempts after the first that the user's own failures may have."""
+    retry_on: tuple[str, ...] = ("preemption", "no_capacity", "infra", "failure")
+    """Kinds of causes after which another attempt is made."""
+    retry_backoff_s: float | None = None
+    """Wait before the second attempt, doubling from there; None leaves it to the platform."""
     runtime: str | None = None
     """`process` or `container`; None leaves the choice to the platform."""
 
@@ -126,6 +131,25 @@ class AttemptStarted(RunEvent):
     phases_ms: dict[str, float] = Field(default_factory=dict)
 
 
+class AttemptSuspected(RunEvent):
+    """Orchestrator: its worker was silent for so many seconds; its provider is asked, nothing is lost yet."""
+
+    kind: ClassVar[str] = "attempt.suspected"
+    epoch: int
+    machine: str
+    silent_s: float
+
+
+class CheckpointSaved(RunEvent):
+    """Worker: a state that another attempt can go on from is kept; `manifest` is its snapshot's digest."""
+
+    kind: ClassVar[str] = "checkpoint.saved"
+    epoch: int
+    manifest: str
+    files: int
+    bytes: int
+
+
 class AttemptExited(RunEvent):
     """Worker: the user's process ended; its logs and outputs may still be on their way."""
 
@@ -154,6 +178,11 @@ class RetryScheduled(RunEvent):
     epoch: int
     delay_s: float
     cause: Cause
+    budget: str | None = None
+    """Whose failures are counted: `user`, `infrastructure`, `preemption` or `capacity`."""
+    used: int | None = None
+    """How many of this budget are used, this one included."""
+    allowed: int | None = None
 
 
 class LogsSealed(RunEvent):
