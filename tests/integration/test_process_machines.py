@@ -8,22 +8,22 @@ import pytest
 
 from cynthus.provisioner.adapters.processes import ProcessMachines
 from cynthus.provisioner.ports import MachineRefused
-from tests.contracts.machines import MachinesContract, spec, until_gone
+from tests.contracts.machines import MachinesContract, names, spec, until_gone
 
 
 @pytest.fixture
 async def machines(tmp_path):
     provider = ProcessMachines(tmp_path / "home", kill_after_s=1)
     yield provider
-    for name in await provider.list():
+    for name in await names(provider):
         await until_gone(provider, name)
 
 
 class TestProcessMachines(MachinesContract):
     async def test_another_provider_on_the_same_home_sees_the_same_machines(self, machines, tmp_path):
         await machines.create(spec("cyn-a"))
-        assert await ProcessMachines(tmp_path / "home").list() == {"cyn-a"}
-        assert await ProcessMachines(tmp_path / "elsewhere").list() == frozenset()
+        assert await names(ProcessMachines(tmp_path / "home")) == {"cyn-a"}
+        assert await names(ProcessMachines(tmp_path / "elsewhere")) == set()
 
     async def test_a_machine_that_was_killed_is_not_listed(self, machines, tmp_path):
         await machines.create(spec("cyn-a"))

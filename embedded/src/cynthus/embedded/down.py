@@ -27,7 +27,7 @@ async def down(home: Home) -> list[str]:
         await _stop_platform(home)
         stopped.append("platform")
     machines = ProcessMachines(home.machines, kill_after_s=_PATIENCE_S / 2)
-    if names := await machines.list():
+    if names := [machine.name for machine in await machines.list()]:
         await _delete(machines, names)
         stopped.append("1 worker" if len(names) == 1 else f"{len(names)} workers")
     server = EmbeddedPostgres(home.postgres)
@@ -71,7 +71,7 @@ async def _delete(machines: ProcessMachines, names: Iterable[str]) -> None:
         for name in left:
             await machines.delete(name)
         await asyncio.sleep(_LOOK_S)
-        left = await machines.list()
+        left = frozenset(machine.name for machine in await machines.list())
 
 
 async def _until(done: Callable[[], bool], seconds: float) -> bool:

@@ -21,7 +21,15 @@ from cynthus.provisioner.domain.pool import (
     reconcile,
 )
 from cynthus.provisioner.handlers import DemandHandler
-from cynthus.provisioner.ports import Ledger, MachineRefused, Machines, MachineSpec, NoCapacity
+from cynthus.provisioner.ports import (
+    Ledger,
+    MachineRefused,
+    Machines,
+    MachineSpec,
+    NoCapacity,
+    ProviderAway,
+    Throttled,
+)
 from cynthus.store.ports import ConcurrentAppend, StoreUnavailable
 
 log = structlog.get_logger()
@@ -72,7 +80,7 @@ class Reconciler:
             self._nudged.clear()
             try:
                 await self._step()
-            except (StoreUnavailable, ConcurrentAppend) as error:
+            except (StoreUnavailable, ConcurrentAppend, ProviderAway, Throttled) as error:
                 log.info("pool tick put off", reason=type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), self._interval_s)
@@ -91,7 +99,7 @@ class Reconciler:
         # The ledger is read first: a machine in it is in the listing too, unless it died in between.
         rows = await self._ledger.machines()
         waiting = len(await self._ledger.waiting())
-        listed = await self._machines.list()
+        listed = frozenset(machine.name for machine in await self._machines.list())
         for action in reconcile(rows, listed, waiting, self._now(), self._limits):
             await self._take(action)
 

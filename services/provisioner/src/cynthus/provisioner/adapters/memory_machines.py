@@ -1,7 +1,7 @@
 """Machines that exist only in memory: for tests of everything that is not a provider."""
 
 from cynthus.provisioner.domain.host import Host
-from cynthus.provisioner.ports import MachineSpec
+from cynthus.provisioner.ports import Listed, MachineSpec
 
 
 class MemoryMachines:
@@ -16,14 +16,28 @@ class MemoryMachines:
         """As given."""
         return self._host
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """One."""
+        return ("here",)
+
+    @property
+    def lag_s(self) -> float:
+        """Exact."""
+        return 0.0
+
     async def create(self, spec: MachineSpec) -> None:
         """Note it."""
-        self.specs.setdefault(spec.name, spec)
+        known = {known.request_id for known in self.specs.values()} - {""}
+        if spec.request_id not in known:
+            self.specs.setdefault(spec.name, spec)
 
-    async def list(self) -> frozenset[str]:
+    async def list(self) -> tuple[Listed, ...]:
         """What is noted."""
-        return frozenset(self.specs)
+        return tuple(Listed(spec.name, spec.zone) for spec in self.specs.values())
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, zone: str = "here") -> None:
         """Forget it."""
-        self.specs.pop(name, None)
+        spec = self.specs.get(name)
+        if spec is not None and spec.zone == zone:
+            del self.specs[name]

@@ -11,7 +11,7 @@ from pathlib import Path
 from cynthus.provisioner.adapters.left_containers import LeftContainers
 from cynthus.provisioner.adapters.this_host import ThisHost
 from cynthus.provisioner.domain.host import Host
-from cynthus.provisioner.ports import MachineRefused, MachineSpec
+from cynthus.provisioner.ports import Listed, MachineRefused, MachineSpec
 
 _PROC = Path("/proc")
 _MODULE = "cynthus.worker"
@@ -50,16 +50,26 @@ class ProcessMachines:
         """This machine."""
         return self._here.look()
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """This host."""
+        return ("here",)
+
+    @property
+    def lag_s(self) -> float:
+        """The process table is the truth."""
+        return 0.0
+
     async def create(self, spec: MachineSpec) -> None:
         """Start a worker, unless it is there already."""
-        if spec.name not in await self.list():
+        if spec.name not in {machine.name for machine in await self.list()}:
             await asyncio.to_thread(self._start, spec)
 
-    async def list(self) -> frozenset[str]:
-        """Names of the workers in the process table, and of machines whose container is left."""
-        return await asyncio.to_thread(self._list)
+    async def list(self) -> tuple[Listed, ...]:
+        """The workers in the process table, and machines whose container is left."""
+        return tuple(map(Listed, sorted(await asyncio.to_thread(self._list))))
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, zone: str = "here") -> None:  # noqa: ARG002 - there is one
         """SIGTERM at first; SIGKILL for one that is still there after a while."""
         await asyncio.to_thread(self._delete, name)
 

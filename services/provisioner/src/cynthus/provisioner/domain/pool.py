@@ -17,6 +17,23 @@ class Stage(StrEnum):
     GONE = "gone"
 
 
+class Standing(StrEnum):
+    """Where a machine stands, says its provider."""
+
+    COMING = "coming"
+    RUNNING = "running"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A machine in the provider's listing."""
+
+    name: str
+    zone: str = "here"
+    standing: Standing = Standing.RUNNING
+
+
 @dataclass(frozen=True, slots=True)
 class MachineRow:
     """One line of the ledger. `since` is when it entered its stage."""
