@@ -1,7 +1,7 @@
 """Health routes: is the process alive, has it started, can it do its work, which version is it."""
 
 import asyncio
-import time
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -58,16 +58,17 @@ class _Readiness:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._failures: dict[str, str] = {}
-        self._checked_at = -_FRESH_S
+        self._checked_at = -math.inf
         self._lock = asyncio.Lock()
 
     async def failures(self) -> dict[str, str]:
         async with self._lock:
-            if time.monotonic() - self._checked_at >= _FRESH_S:
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._checked_at >= _FRESH_S:
                 outcomes = await asyncio.gather(*(_run(check) for check in self._checks.values()))
                 pairs = zip(self._checks, outcomes, strict=True)
                 self._failures = {name: reason for name, reason in pairs if reason}
-                self._checked_at = time.monotonic()
+                self._checked_at = loop.time()
         return self._failures
 
 

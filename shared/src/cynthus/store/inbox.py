@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Protocol
 
+from cynthus.store.clock import Clock, utc_now
 from cynthus.store.parked import NotParked, Parked
 
 
@@ -48,7 +48,8 @@ class Inbox(Protocol):
 class MemoryInbox:
     """Lives as long as the object."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
         self._tries: dict[tuple[str, str], Tries] = {}
         self._parked: dict[tuple[str, str], Parked] = {}
 
@@ -77,7 +78,7 @@ class MemoryInbox:
     async def park(self, parked: Parked) -> None:
         """Put a message aside."""
         key = (parked.consumer, parked.message_id)
-        self._parked[key] = replace(parked, parked_at=datetime.now(UTC))
+        self._parked[key] = replace(parked, parked_at=self._clock())
 
     async def parked(self, consumer: str) -> Sequence[Parked]:
         """Everything put aside."""

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 
 from cynthus.events import Event
 from cynthus.store.appended import Readers
+from cynthus.store.clock import Clock, utc_now
 from cynthus.store.database import Connection, Database
 from cynthus.store.ports import (
     START,
@@ -45,6 +46,7 @@ class PostgresEventStore:
         source: str,
         projections: Sequence[Projection] = (),
         relaxed_consumers: bool = False,
+        clock: Clock = utc_now,
     ) -> None:
         self.database = database
         self.schema = schema
@@ -55,6 +57,7 @@ class PostgresEventStore:
         self._statement = first if isinstance(first, StatementProjection) and not others else None
         self._with_tables: dict[tuple[Gate, int | None, str], str] = {}
         self._relaxed = relaxed_consumers
+        self._clock = clock
         self.sql = statements(schema)
         self._readers = Readers()
 
@@ -123,7 +126,7 @@ class PostgresEventStore:
         """What facts mean can be said before they are written; then this process's clock dates them."""
         if self._statement is None or not drafts:
             return None
-        now = datetime.now(UTC)
+        now = self._clock()
         tables = self._statement.tables(
             [
                 Recorded(START, fact.recorded_as(stream, version, now), fact.decided)

@@ -1,7 +1,7 @@
 """Publishes what a service decided: the store is its outbox."""
 
 import asyncio
-import time
+import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -49,9 +49,9 @@ class Relay:
         self._appended: Appended | None = None
         self._position: Position | None = None
         self._saved: Position | None = None
-        self._saved_at = 0.0
+        self._saved_at = -math.inf
         self._ahead: set[str] = set()
-        self._catch_up_at = 0.0
+        self._catch_up_at = -math.inf
         self._window: timedelta | None = None
         self._repeat_after_s = tuple(repeat_after_s)
         self._repeats: list[tuple[float, timedelta]] = []
@@ -59,10 +59,10 @@ class Relay:
 
     def rewind(self, window: timedelta = _REWIND) -> None:
         """Publish again everything younger than `window`, because the bus lost it; now and again later."""
-        now = time.monotonic()
+        now = _now()
         self._repeats = [(now + delay, window) for delay in self._repeat_after_s]
         self._window = window
-        self._catch_up_at = 0.0
+        self._catch_up_at = -math.inf
         if self._appended is not None:
             self._appended.wake()
 
@@ -78,7 +78,7 @@ class Relay:
                         pauses.reset()
                     except _OUTAGES as error:
                         _log.warning("relay interrupted", error=str(error))
-                        self._catch_up_at = 0.0
+                        self._catch_up_at = -math.inf
                         await pauses.sleep()
             finally:
                 self._appended = None
@@ -95,20 +95,20 @@ class Relay:
             return
         if self._position is None:
             self._position = self._saved = await self._checkpoint.load()
-            self._catch_up_at = 0.0
-        now = time.monotonic()
+            self._catch_up_at = -math.inf
+        now = _now()
         if self._repeats and now >= self._repeats[0][0]:
             _, self._window = self._repeats.pop(0)
-            self._catch_up_at = 0.0
+            self._catch_up_at = -math.inf
         fresh = [recorded for recorded in appended.take() if recorded.position > self._position]
         if fresh and now < self._catch_up_at:
             await self._publish_ahead(fresh, now)
         else:
             self._position = await self._catch_up(self._position)
             await self._save(every_s=_SAVE_EVERY_S)
-            self._catch_up_at = time.monotonic() + _POLL_S
+            self._catch_up_at = _now() + _POLL_S
         due = min([self._catch_up_at, *(at for at, _ in self._repeats)])
-        await appended.wait(max(0.0, due - time.monotonic()))
+        await appended.wait(max(0.0, due - _now()))
 
     async def _settle(self) -> None:
         """Leave a checkpoint that knows of everything published, so that a restart repeats nothing."""
@@ -145,8 +145,12 @@ class Relay:
         return self._types is None or type(recorded.envelope.event) in self._types
 
     async def _save(self, *, every_s: float) -> None:
-        now = time.monotonic()
+        now = _now()
         if self._position is None or self._position == self._saved or now < self._saved_at + every_s:
             return
         await self._checkpoint.save(self._position)
         self._saved, self._saved_at = self._position, now
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

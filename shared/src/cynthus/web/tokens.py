@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from joserfc import jwt
@@ -30,8 +31,9 @@ class AttemptClaims:
 class WorkerTokens:
     """Issues and checks the tokens under one key (at least 32 characters)."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, seconds: Callable[[], float] = time.time) -> None:
         self._key = OctKey.import_key(key)
+        self._seconds = seconds
 
     def machine(self, name: str, *, ttl_s: float) -> str:
         """A token for one machine."""
@@ -59,7 +61,7 @@ class WorkerTokens:
         return AttemptClaims(run_id, int(epoch), claims["owner"], claims["machine"])
 
     def _issue(self, claims: dict[str, str], ttl_s: float) -> str:
-        now = int(time.time())
+        now = int(self._seconds())
         payload = {
             **claims,
             "aud": AUDIENCE,
@@ -70,7 +72,8 @@ class WorkerTokens:
         return jwt.encode({"alg": _ALGORITHM}, payload, self._key)
 
     def _claims(self, token: str) -> dict[str, str]:
-        registry = jwt.JWTClaimsRegistry(leeway=_LEEWAY_S, aud={"essential": True, "value": AUDIENCE})
+        now = int(self._seconds())
+        registry = jwt.JWTClaimsRegistry(now, leeway=_LEEWAY_S, aud={"essential": True, "value": AUDIENCE})
         try:
             claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
             registry.validate(claims)
