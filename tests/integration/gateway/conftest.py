@@ -20,9 +20,7 @@ from cynthus.builder.main import create_app
 from cynthus.builder.ports import ImageEntry
 from cynthus.bus.memory import MemoryBus
 from cynthus.events import RunQueued
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
-from cynthus.gateway.ports import ServiceCalls
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.gateway.wiring import assemble
 from cynthus.runtime.platform import Platform
@@ -31,7 +29,9 @@ from cynthus.secrets.memory import MemorySecrets
 from cynthus.snapshots import manifest
 from cynthus.store.database import Database, open_database
 from cynthus.store.migrations import migrate
+from cynthus.web.asgi_calls import AsgiCalls
 from cynthus.web.auth import fingerprint
+from cynthus.web.calls import ServiceCalls
 from cynthus.web.tokens import AttemptClaims, WorkerTokens
 from tests.fixtures.images import MemoryCatalogue
 from tests.fixtures.postgres import fresh_database

@@ -7,15 +7,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_images import HttpImages
 from cynthus.gateway.adapters.http_services import HttpServices
 from cynthus.gateway.domain.problems import ImagesUnavailable
-from cynthus.gateway.ports import Reply, ServiceSilent
 from cynthus.provisioner.adapters.memory_machines import MemoryMachines
 from cynthus.provisioner.api import internal
 from cynthus.provisioner.domain.host import Gpu, Host
 from cynthus.provisioner.main import create_app
+from cynthus.web.asgi_calls import AsgiCalls
+from cynthus.web.calls import Reply, ServiceSilent
 from tests.fixtures.images import entry
 from tests.integration.gateway.conftest import Gateway, Ready
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from cynthus.embedded.prefixes import ByPrefix
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
+from cynthus.web.asgi_calls import AsgiCalls
 
 
 def telling(name: str) -> FastAPI:

@@ -7,13 +7,13 @@ import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_history import HttpRunHistory
-from cynthus.gateway.adapters.httpx2_calls import Httpx2Calls
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.ports import RunFilter
+from cynthus.web.asgi_calls import AsgiCalls
 from cynthus.web.auth import require_internal
+from cynthus.web.httpx2_calls import Httpx2Calls
 from cynthus.web.problems import Answer, install, problem
 from tests.contracts.run_history import RunHistoryContract, a_run
 

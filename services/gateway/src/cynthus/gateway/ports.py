@@ -1,9 +1,8 @@
 """What the gateway needs of the world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -12,35 +11,6 @@ from cynthus.events import RunRequested
 from cynthus.gateway.domain.problems import HistoryUnavailable
 
 Json = dict[str, Any]
-Query = Mapping[str, str | int | float | Sequence[str]]
-"""The query of a question; a sequence is one name several times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a service answered, whatever the status."""
-
-    status: int
-    body: bytes
-
-    @property
-    def ok(self) -> bool:
-        """It did what it was asked."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
-
-
-class ServiceSilent(Exception):
-    """A service gave no answer, or none in time."""
-
-
-class ServiceCalls(Protocol):
-    """Questions to one other service of the platform."""
-
-    async def ask(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], *, timeout_s: float
-    ) -> Reply:
-        """Its answer; `path` is percent-encoded. Raises ServiceSilent."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

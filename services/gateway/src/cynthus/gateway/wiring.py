@@ -8,7 +8,6 @@ from starlette.types import ASGIApp
 
 from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.http_images import HttpImages
 from cynthus.gateway.adapters.http_parked import HttpParkedMessages
@@ -27,7 +26,7 @@ from cynthus.gateway.handlers.snapshots import SnapshotHandler
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.gateway.handlers.uploads import UploadHandler
 from cynthus.gateway.main import create_app
-from cynthus.gateway.ports import RunHistory, ServiceCalls
+from cynthus.gateway.ports import RunHistory
 from cynthus.gateway.settings import GatewaySettings
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
@@ -37,7 +36,9 @@ from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.relay import Relay
 from cynthus.web import parked
+from cynthus.web.asgi_calls import AsgiCalls
 from cynthus.web.auth import fingerprint
+from cynthus.web.calls import ServiceCalls
 
 _ASKED = ("orchestrator", "builder", "provisioner", "datasets")
 _LOCAL = "local"
@@ -139,6 +140,6 @@ def _fixed_tokens(settings: GatewaySettings) -> dict[str, str]:
 
 def _elsewhere(url: str) -> AbstractAsyncContextManager[ServiceCalls]:
     # Only where it is needed: importing it takes a tenth of a second.
-    from cynthus.gateway.adapters.httpx2_calls import open_calls
+    from cynthus.web.httpx2_calls import open_calls
 
     return open_calls(url)

@@ -8,15 +8,8 @@ from urllib.parse import quote
 import orjson
 
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
-from cynthus.gateway.ports import (
-    Document,
-    Json,
-    Query,
-    Reply,
-    RunFilter,
-    ServiceCalls,
-    ServiceSilent,
-)
+from cynthus.gateway.ports import Document, Json, RunFilter
+from cynthus.web.calls import Query, Reply, ServiceCalls, ServiceSilent
 
 _TIMEOUT_S = 10.0
 _RUNS = "/internal/v1/runs"

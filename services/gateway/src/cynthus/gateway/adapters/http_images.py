@@ -7,14 +7,8 @@ from urllib.parse import quote
 import orjson
 
 from cynthus.gateway.domain.problems import DocumentMissing, ImageAmbiguous, ImageMissing, ImagesUnavailable
-from cynthus.gateway.ports import (
-    Document,
-    PageTokenInvalid,
-    Query,
-    Reply,
-    ServiceCalls,
-    ServiceSilent,
-)
+from cynthus.gateway.ports import Document, PageTokenInvalid
+from cynthus.web.calls import Query, Reply, ServiceCalls, ServiceSilent
 
 _IMAGES = "/internal/v1/images"
 _TIMEOUT_S = 10.0

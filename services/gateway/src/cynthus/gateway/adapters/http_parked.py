@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import orjson
 
-from cynthus.gateway.ports import Json, ParkedElsewhere, ServiceCalls, ServiceSilent
+from cynthus.gateway.ports import Json, ParkedElsewhere
+from cynthus.web.calls import ServiceCalls, ServiceSilent
 
 _PATH = "/internal/v1/parked"
 _TIMEOUT_S = 30.0

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
-from cynthus.gateway.ports import Json, Reply, ServiceCalls, ServiceSilent
+from cynthus.gateway.ports import Json
 from cynthus.runtime.health import installed_version
+from cynthus.web.calls import Reply, ServiceCalls, ServiceSilent
 
 _TIMEOUT_S = 2.0
 _MACHINES = "provisioner"

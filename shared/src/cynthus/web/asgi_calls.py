@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlencode
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
-from cynthus.gateway.ports import Query, Reply, ServiceSilent
+from cynthus.web.calls import Query, Reply, ServiceSilent
 
 _log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from cynthus.gateway.ports import Query, Reply, ServiceSilent
+from cynthus.web.calls import Query, Reply, ServiceSilent
 
 # Long polls hold a connection each, so that there must be many.
 _LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=50, keepalive_expiry=60)

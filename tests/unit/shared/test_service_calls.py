@@ -10,11 +10,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
-from cynthus.gateway.adapters.asgi_calls import AsgiCalls
-from cynthus.gateway.adapters.httpx2_calls import open_calls
-from cynthus.gateway.ports import ServiceCalls, ServiceSilent
 from cynthus.runtime.serve import web_server
 from cynthus.runtime.sockets import listen
+from cynthus.web.asgi_calls import AsgiCalls
+from cynthus.web.calls import ServiceCalls, ServiceSilent
+from cynthus.web.httpx2_calls import open_calls
 
 SOON_S = 0.05
 LONG_S = 20.0
