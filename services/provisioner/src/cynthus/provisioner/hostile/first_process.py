@@ -1,0 +1,42 @@
+"""A machine's first process: it starts the worker, adopts what is left behind, and ends when nothing is left.
+
+It is run by its path, in a bare interpreter, and outlives the provider. SIGTERM is passed on to the worker.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+
+_SET_CHILD_SUBREAPER = 36
+_worker = 0
+
+
+def _pass_on(number: int, _: FrameType | None) -> None:
+    if _worker:
+        os.kill(_worker, number)
+
+
+def main(command: list[str]) -> int:
+    """Stay until the last process of the machine has ended."""
+    global _worker  # noqa: PLW0603 - one machine a process
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, _pass_on)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.execv(command[0], command)  # noqa: S606 - never a shell
+    _worker = pid
+    while True:
+        try:
+            ended, _ = os.wait()
+        except ChildProcessError:
+            return 0
+        if ended == _worker:
+            _worker = 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[sys.argv.index("--") + 1 :]))
