@@ -1,0 +1,49 @@
+"""The command line of the harness."""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from tests.chaos.scene import play
+from tests.chaos.settings import Settings
+from tests.chaos.stage import Stage
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when everything that was promised held."""
+    given = _parser().parse_args(arguments)
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="cynthus-chaos-"))
+    settings = Settings(
+        seed=given.seed if given.seed is not None else int(time.time()) % 1_000_000,
+        runs=given.runs,
+        minutes=given.minutes,
+        in_flight=given.in_flight,
+        bus=given.bus,
+        calm=given.calm,
+    )
+    print(f"seed {settings.seed}, evidence in {folder}", flush=True)
+    uvloop.run(play(folder, settings, calm))
+    return 0
+
+
+async def calm(_: Stage, healed: asyncio.Event) -> None:
+    """No trouble at all."""
+    await healed.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help="of the schedule of faults and of the runs")
+    parser.add_argument("--runs", type=int, default=60, help="runs to submit; with --minutes no limit")
+    parser.add_argument("--minutes", type=float, help="go on submitting for so long")
+    parser.add_argument("--in-flight", type=int, default=24)
+    parser.add_argument("--bus", choices=("pubsub", "postgres"), default="pubsub")
+    parser.add_argument("--calm", action="store_true", help="no faults")
+    parser.add_argument("--fault", type=int, action="append", help="only this one; may be repeated")
+    parser.add_argument("--folder", type=Path, help="where the evidence goes")
+    return parser

@@ -1,0 +1,39 @@
+"""What a fault can lay hands on."""
+
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.journal import Journal
+from tests.chaos.processes import Running, workers
+from tests.chaos.settings import Settings
+from tests.chaos.side import SideChannel
+from tests.chaos.stack import Stack
+from tests.chaos.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that runs, and who runs it."""
+
+    stack: Stack
+    workload: Workload
+    side: SideChannel
+    journal: Journal
+
+    @property
+    def settings(self) -> Settings:
+        """How long things are."""
+        return self.stack.settings
+
+    def agents(self) -> list[Running]:
+        """Worker agents: for each machine the process that started first."""
+        found: dict[str, Running] = {}
+        for one in sorted(workers(self.stack.folder), key=lambda one: one.pid):
+            assert one.machine is not None
+            found.setdefault(one.machine, one)
+        return list(found.values())
+
+    def an_agent(self, random: Random) -> Running | None:
+        """One of them."""
+        agents = self.agents()
+        return random.choice(agents) if agents else None
