@@ -7,7 +7,7 @@ import pytest
 
 from cynthus.events import Cause, Envelope, Event, RunFailed, RunQueued, RunSucceeded
 from cynthus.store.inbox import Inbox
-from cynthus.store.ports import START, AlreadyHandled, ConcurrentAppend, EventStore, Why
+from cynthus.store.ports import START, AlreadyHandled, ConcurrentAppend, EventStore, PositionUnknown, Why
 
 WHY = Why(actor="service:test")
 
@@ -209,3 +209,39 @@ class EventStoreContract:
         await store.append("s", [queued()], expected=0, why=Why("a", cause, "here"))
         tries = await inbox.count("here", cause.id)
         assert (tries.attempts, tries.handled) == (3, True)
+
+    async def test_what_was_decided_is_paged_by_type_without_what_was_taken_over(
+        self, store: EventStore
+    ) -> None:
+        cause = arriving(queued())
+        first = await store.append(
+            "a", [queued(), succeeded(), succeeded(epoch=2)], expected=0, why=Why("x", cause, "here")
+        )
+        second = await store.append("b", [queued("run_2"), succeeded("run_2")], expected=0, why=WHY)
+        wanted = [fact.envelope.id for fact in (*first[1:], second[1])]
+        page = await store.decided(after=START, types=[RunSucceeded], limit=2)
+        assert (list(page.ids), page.next, page.more) == (wanted[:2], first[2].position, True)
+        page = await store.decided(after=page.next, types=[RunSucceeded], limit=2)
+        assert (list(page.ids), page.next, page.more) == (wanted[2:], second[1].position, False)
+        page = await store.decided(after=page.next, types=[RunSucceeded], limit=2)
+        assert (list(page.ids), page.next, page.more) == ([], second[1].position, False)
+
+    async def test_a_page_without_a_wanted_fact_goes_on_to_the_end(self, store: EventStore) -> None:
+        [fact] = await store.append("a", [queued()], expected=0, why=WHY)
+        page = await store.decided(after=START, types=[RunSucceeded], limit=2)
+        assert (list(page.ids), page.next) == ([], fact.position)
+
+    async def test_a_position_that_is_no_facts_is_refused(self, store: EventStore) -> None:
+        assert (await store.decided(after=START, types=[RunQueued], limit=2)).next == START
+        with pytest.raises(PositionUnknown):
+            await store.decided(after=(5, 5), types=[RunQueued], limit=2)
+        [fact] = await store.append("a", [queued()], expected=0, why=WHY)
+        transaction_id, position = fact.position
+        for unknown in ((transaction_id, position + 1), (transaction_id + 1, 1), (transaction_id - 1, 1)):
+            with pytest.raises(PositionUnknown):
+                await store.decided(after=unknown, types=[RunQueued], limit=2)
+
+    async def test_facts_are_found_by_their_ids(self, store: EventStore) -> None:
+        facts = await store.append("a", [queued(), succeeded(), succeeded(epoch=2)], expected=0, why=WHY)
+        asked = [facts[2].envelope.id, "evt_nobody", facts[0].envelope.id]
+        assert await store.look_up(asked) == [facts[0], facts[2]]

@@ -54,3 +54,10 @@ class InboxContract:
         assert parked.document == {"attributes": {"ce-type": "a\ufffdb"}, "data_base64": "/wA="}
         await inbox.unpark("here", parked.message_id)
         assert list(await inbox.parked("here")) == []
+
+    async def test_what_needs_nothing_more_is_told_apart(self, inbox: Inbox) -> None:
+        await inbox.park(park("here", MESSAGE, reason="broken", attempts=1))
+        await inbox.fail("here", "evt_2", "broken", counted=False)
+        assert await inbox.done("here", ["evt_1", "evt_2", "evt_3"]) == {"evt_1"}
+        assert await inbox.done("elsewhere", ["evt_1"]) == frozenset()
+        assert await inbox.done("here", []) == frozenset()

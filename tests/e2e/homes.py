@@ -129,6 +129,7 @@ def five_processes(folder: Path, database_url: str, **environment: str) -> Itera
             f"CYNTHUS_{key}": secrets.token_hex(32) for key in ("SECRETS_KEY", "WORKER_KEY", "INTERNAL_TOKEN")
         },
         **{f"CYNTHUS_{name.upper()}_PORT": str(port) for name, port in ports.items()},
+        "CYNTHUS_PEERS": json.dumps(urls),
         "CYNTHUS_GATEWAY_ORCHESTRATOR_URL": urls["orchestrator"],
         "CYNTHUS_GATEWAY_BUILDER_URL": urls["builder"],
         "CYNTHUS_GATEWAY_PROVISIONER_URL": urls["provisioner"],

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import FastAPI
 
 from cynthus.events import Event
+from cynthus.runtime.following import following
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Task
 from cynthus.store.checkpoint import PostgresCheckpoint
@@ -13,7 +14,7 @@ from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.postgres_inbox import PostgresInbox
 from cynthus.store.projections import Projection
 from cynthus.store.relay import Relay
-from cynthus.web import parked
+from cynthus.web import facts, parked
 
 
 def history(platform: Platform, service: str, projections: Sequence[Projection] = ()) -> PostgresEventStore:
@@ -27,17 +28,24 @@ def history(platform: Platform, service: str, projections: Sequence[Projection] 
     )
 
 
-async def exchange(
+def wired(
     platform: Platform, app: FastAPI, store: PostgresEventStore, handlers: Mapping[type[Event], Handle]
 ) -> Sequence[Task]:
-    """Tasks that publish what a service decided and hand it what it hears.
-
-    Subscribes at once, so that nothing published from now on is missed.
-    """
+    """Tasks that publish what a service decided and hand it what it hears, by bus or from its peers."""
     service = store.schema
     inbox = PostgresInbox(platform.database, schema=service)
     consumer = Consumer(service, inbox, platform.bus, handlers)
     relay = Relay(store, platform.bus, PostgresCheckpoint(platform.database, schema=service))
     parked.install(app, consumer, inbox, platform.internal_token)
-    await platform.bus.ensure(service, tuple(handlers))
-    return relay.run, consumer.run
+    facts.install(app, store, platform.internal_token)
+    platform.peers.host(service, app)
+    return relay.run, consumer.run, *following(platform, consumer, inbox, handlers)
+
+
+async def exchange(
+    platform: Platform, app: FastAPI, store: PostgresEventStore, handlers: Mapping[type[Event], Handle]
+) -> Sequence[Task]:
+    """The same; subscribes at once, so that nothing published from now on is missed."""
+    tasks = wired(platform, app, store, handlers)
+    await platform.bus.ensure(store.schema, tuple(handlers))
+    return tasks

@@ -7,9 +7,11 @@ from typing import assert_never
 from cynthus.blobs.local import LocalBlobs
 from cynthus.blobs.signing import UrlSigner
 from cynthus.bus.ports import EventBus
+from cynthus.runtime.peers import Peers
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.settings import PlatformSettings
 from cynthus.secrets.encrypted import EncryptedSecrets
+from cynthus.store.catch_up import Rhythm
 from cynthus.store.database import Database, open_database
 from cynthus.web.tokens import WorkerTokens
 
@@ -34,6 +36,8 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
             secrets=EncryptedSecrets(settings.secrets_folder, settings.secrets_key.get_secret_value()),
             worker_tokens=WorkerTokens(worker_key),
             internal_token=settings.internal_token.get_secret_value(),
+            peers=Peers(settings.peers),
+            catch_up=Rhythm(settings.catch_up_every_s, settings.catch_up_settle_s),
             bus_shares_database=settings.bus == "postgres",
         )
 

@@ -31,6 +31,11 @@ class PlatformSettings(BaseSettings):
     secrets_key: SecretStr
     worker_key: SecretStr
     internal_token: SecretStr
+    peers: dict[str, str] = {}
+    """Addresses of services by their names: what the bus lost is read from their histories."""
+    catch_up_every_s: float = 10.0
+    catch_up_settle_s: float = 5.0
+    """How long a fact may stay away before it counts as lost."""
     home: Path | None = None
     """State folder of the embedded platform."""
 

@@ -20,6 +20,7 @@ _OUTAGES = (StoreUnavailable, BusUnavailable)
 _APPEND_TRIES = 10
 _APPEND_PAUSE_S = 0.005
 _EXCUSED_KEPT = 10_000
+_DONE_KEPT = 20_000
 _ERROR_LENGTH = 2000
 _KILLED = "the process ended each time while handling this message"
 
@@ -48,6 +49,11 @@ class Consumer:
         self._concurrency = concurrency
         self._on_parked = on_parked
         self._excused: set[str] = set()
+        self._done: dict[str, None] = {}
+
+    def has_done(self, message_id: str) -> bool:
+        """Whether this consumer remembers to have seen the message to its end; it forgets the oldest."""
+        return message_id in self._done
 
     async def run(self) -> None:
         """Consume until cancelled, through outages of the bus."""
@@ -65,6 +71,12 @@ class Consumer:
 
     async def handle(self, message: Delivery | Undecodable) -> None:
         """Return to acknowledge, raise to see the message again."""
+        await self._handle(message)
+        self._done[message.message_id if isinstance(message, Undecodable) else message.envelope.id] = None
+        if len(self._done) > _DONE_KEPT:
+            del self._done[next(iter(self._done))]
+
+    async def _handle(self, message: Delivery | Undecodable) -> None:
         if isinstance(message, Undecodable):
             await self._put_aside(
                 park(self.service, message, reason=message.reason, attempts=message.attempt)

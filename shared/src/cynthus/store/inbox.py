@@ -1,6 +1,6 @@
 """What a consumer remembers of each message: how often it was tried, and whether it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,6 +26,10 @@ class Inbox(Protocol):
 
     async def fail(self, consumer: str, message_id: str, error: str, *, counted: bool) -> int:
         """Remember the error and, unless it was counted before, the attempt. Gives the attempts so far."""
+        ...
+
+    async def done(self, consumer: str, message_ids: Collection[str]) -> frozenset[str]:
+        """Those of the messages that are handled or parked."""
         ...
 
     async def park(self, parked: Parked) -> None:
@@ -55,7 +59,8 @@ class MemoryInbox:
 
     def is_handled(self, consumer: str, message_id: str) -> bool:
         """Whether an append has marked it."""
-        return self._of(consumer, message_id).handled
+        tries = self._tries.get((consumer, message_id))
+        return tries is not None and tries.handled
 
     def mark(self, consumer: str, message_id: str) -> None:
         """Mark it, as part of an append."""
@@ -74,6 +79,11 @@ class MemoryInbox:
         tries.attempts += 0 if counted else 1
         tries.last_error = error
         return tries.attempts
+
+    async def done(self, consumer: str, message_ids: Collection[str]) -> frozenset[str]:
+        """Those that need nothing more."""
+        keys = ((consumer, message_id) for message_id in message_ids)
+        return frozenset(key[1] for key in keys if key in self._parked or self.is_handled(*key))
 
     async def park(self, parked: Parked) -> None:
         """Put a message aside."""

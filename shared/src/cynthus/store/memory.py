@@ -1,7 +1,7 @@
 """The event store in memory: for unit tests and simulations."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,9 @@ from cynthus.store.ports import (
     AlreadyHandled,
     Appended,
     ConcurrentAppend,
+    Page,
     Position,
+    PositionUnknown,
     Recorded,
     Why,
 )
@@ -148,6 +150,22 @@ class MemoryEventStore:
     def settled(self) -> bool:
         """No fact waits for an older transaction."""
         return not self.facts or self._is_settled(self.facts[-1])
+
+    async def decided(self, *, after: Position, types: Collection[type[Event]], limit: int) -> Page:
+        """Decided facts of settled transactions."""
+        settled = [fact for fact in self.facts if self._is_settled(fact)]
+        first = bisect_right(settled, after, key=lambda fact: fact.position)
+        if after != START and (first == 0 or settled[first - 1].position != after):
+            raise PositionUnknown(str(after))
+        wanted = [fact for fact in settled[first:] if fact.decided and type(fact.envelope.event) in types]
+        ids = [fact.envelope.id for fact in wanted[:limit]]
+        if len(wanted) >= limit:
+            return Page(ids, wanted[limit - 1].position, more=True)
+        return Page(ids, settled[-1].position if settled else START, more=False)
+
+    async def look_up(self, ids: Sequence[str]) -> list[Recorded]:
+        """Facts by their ids."""
+        return sorted(self.find(ids), key=lambda fact: fact.position)
 
     async def position_before(self, age: timedelta) -> Position:
         """The last fact older than `age`."""

@@ -1,6 +1,6 @@
 """The event store: append with an expected version, read a stream, tail everything."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +22,10 @@ class AlreadyHandled(Exception):
     """The inbox has this message: its effects are done, so it is acknowledged and dropped."""
 
 
+class PositionUnknown(Exception):
+    """There is no fact at this position: the store was put back to an earlier state."""
+
+
 class StoreUnavailable(Exception):
     """The database cannot be reached now; whether the last write happened is unknown."""
 
@@ -33,6 +37,15 @@ class Recorded:
     position: Position
     envelope: Envelope
     decided: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Ids of decided facts, oldest first; the next page is after `next`, and has some if there are `more`."""
+
+    ids: Sequence[str]
+    next: Position
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,14 @@ class EventStore(Protocol):
 
     async def tail(self, *, after: Position = START, limit: int = 500) -> list[Recorded]:
         """Facts of all streams in commit-safe order: one that commits late is never skipped."""
+        ...
+
+    async def decided(self, *, after: Position, types: Collection[type[Event]], limit: int) -> Page:
+        """What this service itself decided, of these types, in commit-safe order. Raises PositionUnknown."""
+        ...
+
+    async def look_up(self, ids: Sequence[str]) -> list[Recorded]:
+        """Facts by their ids, in the order of their positions; unknown ids are left out."""
         ...
 
     async def position_before(self, age: timedelta) -> Position:

@@ -1,6 +1,6 @@
 """The event store on PostgreSQL."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
@@ -15,7 +15,9 @@ from cynthus.store.ports import (
     AlreadyHandled,
     Appended,
     ConcurrentAppend,
+    Page,
     Position,
+    PositionUnknown,
     Recorded,
     StoreUnavailable,
     Why,
@@ -91,6 +93,28 @@ class PostgresEventStore:
         settled = [row for row in rows if row["settled"]]
         self._readers.unsettled = len(settled) < len(rows)
         return [recorded_from(row) for row in settled]
+
+    async def decided(self, *, after: Position, types: Collection[type[Event]], limit: int) -> Page:
+        """Decided facts of settled transactions; costs one small query when there is nothing new."""
+        async with self.database.connection() as connection:
+            row = await connection.fetchrow(self.sql.settled, *after)
+            last = (row["transaction_id"], row["position"]) if row else START
+            if after != START and not (row and row["known"]):
+                raise PositionUnknown(str(after))
+            if last <= after:
+                return Page((), after, more=False)
+            names = [event.ce_type() for event in types]
+            rows = await connection.fetch(self.sql.decided, *after, *last, names, limit)
+        ids = [row["id"] for row in rows]
+        if len(rows) == limit:
+            return Page(ids, (rows[-1]["transaction_id"], rows[-1]["position"]), more=True)
+        return Page(ids, last, more=False)
+
+    async def look_up(self, ids: Sequence[str]) -> list[Recorded]:
+        """Facts by their ids."""
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(self.sql.by_id, list(ids))
+        return [recorded_from(row) for row in rows]
 
     async def position_before(self, age: timedelta) -> Position:
         """The last fact older than `age`."""
@@ -190,8 +214,7 @@ class PostgresEventStore:
 
     async def _read_back(self, drafts: Sequence[Draft]) -> list[Recorded]:
         """After a lost reply only the facts themselves tell whether they were written."""
-        async with self.database.connection() as connection:
-            rows = await connection.fetch(self.sql.by_id, [fact.id for fact in drafts])
-        if not drafts or len(rows) < len(drafts):
+        found = await self.look_up([fact.id for fact in drafts])
+        if not drafts or len(found) < len(drafts):
             raise StoreUnavailable("the reply to an append was lost, and the facts are not there")
-        return [recorded_from(row) for row in rows]
+        return found

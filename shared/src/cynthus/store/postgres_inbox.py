@@ -1,6 +1,6 @@
 """The inbox on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import asyncpg
 
@@ -20,6 +20,12 @@ INSERT INTO @.inbox AS inbox (consumer, event_id, attempts, last_error) VALUES (
 ON CONFLICT (consumer, event_id) DO UPDATE
     SET attempts = inbox.attempts + excluded.attempts, last_error = excluded.last_error
 RETURNING attempts"""
+
+_DONE = """
+SELECT event_id FROM @.inbox
+WHERE consumer = $1 AND event_id = ANY($2::text[]) AND handled_at IS NOT NULL
+UNION ALL
+SELECT event_id FROM @.parked WHERE consumer = $1 AND event_id = ANY($2::text[])"""
 
 _PARK = """
 INSERT INTO @.parked (consumer, event_id, envelope, reason, attempts) VALUES ($1, $2, $3, $4, $5)
@@ -41,6 +47,7 @@ class PostgresInbox:
         self._database = database
         self._count = in_schema(_COUNT, schema)
         self._fail = in_schema(_FAIL, schema)
+        self._done = in_schema(_DONE, schema)
         self._park = in_schema(_PARK, schema)
         self._list = in_schema(_LIST, schema)
         self._unpark = in_schema(_UNPARK, schema)
@@ -58,6 +65,13 @@ class PostgresInbox:
         async with self._database.connection() as connection:
             attempts = await connection.fetchval(self._fail, consumer, message_id, int(not counted), error)
         return int(attempts)
+
+    async def done(self, consumer: str, message_ids: Collection[str]) -> frozenset[str]:
+        """Those that need nothing more, in one query."""
+        by_stored = {storable_text(message_id): message_id for message_id in message_ids}
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(self._done, consumer, list(by_stored))
+        return frozenset(by_stored[row["event_id"]] for row in rows)
 
     async def park(self, parked: Parked) -> None:
         """Put a message aside."""

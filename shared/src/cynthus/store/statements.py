@@ -60,7 +60,7 @@ _HANDLED = """
 SELECT EXISTS (SELECT FROM @.inbox WHERE consumer = $1 AND event_id = $2 AND handled_at IS NOT NULL)
     OR EXISTS (SELECT FROM @.events WHERE id = ANY($3::text[]))"""
 
-_BY_ID = f"SELECT {FACT_COLUMNS} FROM @.events WHERE id = ANY($1::text[]) ORDER BY version"  # noqa: S608 - no value in it
+_BY_ID = f"SELECT {FACT_COLUMNS} FROM @.events WHERE id = ANY($1::text[]) ORDER BY transaction_id, position"  # noqa: S608 - no value in it
 
 _READ = f"SELECT {FACT_COLUMNS} FROM @.events WHERE stream = $1 AND version > $2 ORDER BY version LIMIT $3"  # noqa: S608 - no value in it
 
@@ -68,6 +68,19 @@ _TAIL = f"""
 SELECT transaction_id < pg_snapshot_xmin(pg_current_snapshot()) AS settled, {FACT_COLUMNS}
 FROM @.events WHERE (transaction_id, position) > ($1::xid8, $2::bigint)
 ORDER BY transaction_id, position LIMIT $3"""  # noqa: S608 - no value in it
+
+_SETTLED = """
+SELECT transaction_id, position, EXISTS (
+    SELECT FROM @.events WHERE transaction_id = $1::xid8 AND position = $2::bigint) AS known
+FROM @.events WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY transaction_id DESC, position DESC LIMIT 1"""
+
+_DECIDED = """
+SELECT transaction_id, position, id FROM @.events
+WHERE (transaction_id, position) > ($1::xid8, $2::bigint)
+  AND (transaction_id, position) <= ($3::xid8, $4::bigint)
+  AND decided AND type = ANY($5::text[])
+ORDER BY transaction_id, position LIMIT $6"""
 
 _POSITION_BEFORE = """
 SELECT transaction_id, position FROM @.events WHERE decided AND at < clock_timestamp() - $1::interval
@@ -126,6 +139,8 @@ class Statements:
     by_id: str
     read: str
     tail: str
+    settled: str
+    decided: str
     position_before: str
     history: str
 
@@ -147,6 +162,8 @@ def statements(schema: str) -> Statements:
         by_id=in_schema(_BY_ID, schema),
         read=in_schema(_READ, schema),
         tail=in_schema(_TAIL, schema),
+        settled=in_schema(_SETTLED, schema),
+        decided=in_schema(_DECIDED, schema),
         position_before=in_schema(_POSITION_BEFORE, schema),
         history=in_schema(_HISTORY, schema),
     )

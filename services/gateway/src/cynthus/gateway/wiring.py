@@ -28,14 +28,10 @@ from cynthus.gateway.handlers.uploads import UploadHandler
 from cynthus.gateway.main import create_app
 from cynthus.gateway.ports import RunHistory
 from cynthus.gateway.settings import GatewaySettings
+from cynthus.runtime.exchange import history as history_of
+from cynthus.runtime.exchange import wired
 from cynthus.runtime.platform import Platform
 from cynthus.runtime.service import Service
-from cynthus.store.checkpoint import PostgresCheckpoint
-from cynthus.store.consumer import Consumer
-from cynthus.store.postgres import PostgresEventStore
-from cynthus.store.postgres_inbox import PostgresInbox
-from cynthus.store.relay import Relay
-from cynthus.web import parked
 from cynthus.web.asgi_calls import AsgiCalls
 from cynthus.web.auth import fingerprint
 from cynthus.web.calls import ServiceCalls
@@ -54,6 +50,8 @@ async def open_gateway(
         services: dict[str, ServiceCalls] = {name: AsgiCalls(app) for name, app in (inside or {}).items()}
         for name in _ASKED:
             url: str | None = getattr(settings, f"{name}_url")
+            if url is not None:
+                platform.peers.know(name, url)
             if name not in services and url is not None:
                 services[name] = await stack.enter_async_context(_elsewhere(url))
         history = HttpRunHistory(services["orchestrator"], platform.internal_token)
@@ -74,13 +72,7 @@ def assemble(
     """The service over any run history and these services, of which `inside` are in this process."""
     database = platform.database
     submissions = PostgresSubmissions(database)
-    store = PostgresEventStore(
-        database,
-        schema=SERVICE,
-        source=SERVICE,
-        projections=[submissions],
-        relaxed_consumers=platform.bus_shares_database,
-    )
+    store = history_of(platform, SERVICE, [submissions])
     acknowledgements = Acknowledgements()
     runs = RunHandler(store, platform.secrets, acknowledgements)
     streams = EventStreams(settings.streams_per_owner)
@@ -111,20 +103,17 @@ def assemble(
         digest_key=platform.internal_token.encode(),
         signer=platform.blobs.signer if isinstance(platform.blobs, LocalBlobs) else None,
     )
-    inbox = PostgresInbox(database, schema=SERVICE)
-    consumer = Consumer(SERVICE, inbox, platform.bus, {RunQueued: runs.queued})
-    relay = Relay(store, platform.bus, PostgresCheckpoint(database, schema=SERVICE))
 
     async def connected() -> bool:
         async with database.connection() as connection:
             return bool(await connection.fetchval("SELECT true"))
 
     app = create_app(parts)
-    parked.install(app, consumer, inbox, platform.internal_token)
+    tasks = wired(platform, app, store, {RunQueued: runs.queued})
     return Service(
         SERVICE,
         app,
-        tasks=(relay.run, consumer.run, streams.run),
+        tasks=(*tasks, streams.run),
         checks={"database": connected},
     )
 
