@@ -4,8 +4,11 @@ import pytest
 
 from cynthus.events import Cause as Fact
 from cynthus.worker.causes import Cause, Ending, cause_of, last_lines, not_started, of_machine, stopped
+from cynthus.worker.memory import Kills
 
 _PLENTY = 1 << 40
+_OURS = Kills(1, ("memory.oom_control: oom_kill 0 -> 1",))
+_SOMEBODYS = Kills(1, ("vmstat: oom_kill 3 -> 4",), ours=False)
 
 
 def ending(
@@ -15,7 +18,7 @@ def ending(
     reason: str | None = None,
     stderr: bytes = b"",
     free: int = _PLENTY,
-    oom: int = 0,
+    oom: Kills = Kills(),  # noqa: B008 - it is a value
 ) -> Cause | None:
     return cause_of(Ending(code, signal, reason, stderr, free, oom, 2.5))
 
@@ -30,11 +33,15 @@ def test_a_clean_end_has_no_cause() -> None:
         (ending(3), "user_exit"),
         (ending(None, 11), "signal"),
         (ending(None, 9), "signal"),
-        (ending(None, 9, oom=1), "oom"),
-        (ending(1, oom=1), "user_exit"),
+        (ending(None, 9, oom=_OURS), "oom"),
+        (ending(None, 9, oom=_SOMEBODYS), "oom"),
+        (ending(1, oom=_OURS), "oom"),
+        (ending(137, oom=_OURS), "oom"),
+        (ending(1, oom=_SOMEBODYS), "user_exit"),
+        (ending(137), "user_exit"),
         (ending(1, stderr=b"OSError: [Errno 28] No space left on device\n"), "disk_full"),
         (ending(1, free=1000), "disk_full"),
-        (ending(None, 9, reason="timeout", oom=1), "timeout"),
+        (ending(None, 9, reason="timeout", oom=_OURS), "timeout"),
         (ending(0, reason="cancelled"), "cancelled"),
         (ending(None, 15, reason="preempted"), "preempted"),
         (ending(None, 15, reason="disk_full"), "disk_full"),
@@ -56,6 +63,14 @@ def test_the_last_line_of_a_traceback_is_in_the_message() -> None:
     assert found is not None
     assert "pandas.errors.ParserError: bad line 3" in found.message
     assert found.evidence[0].startswith("Traceback")
+
+
+def test_the_counter_that_names_a_cause_is_part_of_its_evidence() -> None:
+    found = ending(1, oom=_OURS, stderr=b"a worker of the pool died\n")
+
+    assert found is not None
+    assert found.evidence == ("memory.oom_control: oom_kill 0 -> 1", "a worker of the pool died")
+    assert "exit code 1" in found.message
 
 
 def test_a_memory_error_says_what_to_do() -> None:

@@ -40,9 +40,7 @@ def _run(settings: Settings, keeper: supervisor.Supervisor, held: handover.Held 
         ready = dict(poller.poll())
         if agent.ended in ready:
             return agent.code
-        os.read(wake, 4096)
-        if agent.leave():
-            return 0
+        agent.leave(signal.Signals(os.read(wake, 4096)[0]).name)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cynthus.worker.control import Notice
 from cynthus.worker.link import Link, PlatformAway, Refused, deadline, delays
 from cynthus.worker.runtimes import runtimes
 from cynthus.worker.settings import Settings, say
@@ -35,6 +37,8 @@ class Agent:
         self._held = held
         self._link = Link()
         self._leaving = threading.Event()
+        self._notice: Notice | None = None
+        self._taking = False
         self._attempt: Attempt | None = None
         self._taken: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -43,14 +47,23 @@ class Agent:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        if self._settings.notice_url:
+            from cynthus.worker.notices import NoticeListener
 
-    def leave(self) -> bool:
-        """True when idle: leave at once. Else the attempt is stopped and reported first."""
-        self._leaving.set()
+            NoticeListener(self._settings.notice_url, self.leave).start()
+
+    def leave(self, source: str) -> None:
+        """At once when idle; else the attempt is stopped and reported first. No order is taken any more."""
         with self._lock:
+            if self._notice is None:
+                self._notice = Notice(source, time.monotonic(), self._settings.leave_s)
+                say(f"leaving: {source}")
+            self._leaving.set()
             if self._attempt is not None:
-                self._attempt.control.stop("preempted")
-            return self._attempt is None
+                self._attempt.control.leave(self._notice)
+            elif not self._taking:
+                self.code = 0
+                os.eventfd_write(self.ended, 1)
 
     def _main(self) -> None:
         try:
@@ -75,11 +88,12 @@ class Agent:
         while not self._leaving.is_set():
             order = self._ask(url, question, wait_s + _POLL_MARGIN_S)
             if order is not None:
-                tidy = False
+                tidy, self._taking = False, True
                 if ahead is not None:
                     ahead.pause()
                 if not self._do(order):
                     return
+                self._taking = False
             elif not tidy:
                 tidy = self._tidy()
                 if ahead is not None:
@@ -110,8 +124,8 @@ class Agent:
             return True
         with self._lock:
             attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order, held)
-            if self._leaving.is_set():
-                attempt.control.stop("preempted")
+            if self._notice is not None:
+                attempt.control.leave(self._notice)
         try:
             attempt.run()
         finally:

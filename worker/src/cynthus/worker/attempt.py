@@ -1,12 +1,16 @@
 """One attempt of a run: make everything ready, run the program, report what it did."""
 
 import threading
+import time
 from contextlib import suppress
+from signal import SIGKILL
 
 from cynthus.worker.causes import AttemptFailed, Ending, cause_of, of_machine
+from cynthus.worker.checkpoints import Checkpoints
 from cynthus.worker.conclusion import Conclusion, unstarted_report
 from cynthus.worker.content import Content, insist
 from cynthus.worker.control import Control, Dropped
+from cynthus.worker.found import Found
 from cynthus.worker.handover import Held
 from cynthus.worker.heartbeat import Heartbeat
 from cynthus.worker.journal import Journal
@@ -18,7 +22,8 @@ from cynthus.worker.runtime import Runtime
 from cynthus.worker.settings import Settings, say
 from cynthus.worker.shipper import Shipper
 from cynthus.worker.spool import Spool
-from cynthus.worker.supervisor import Supervisor
+from cynthus.worker.staging import Staging
+from cynthus.worker.supervisor import Supervisor, SupervisorGone
 from cynthus.worker.workspace import Workspace
 
 
@@ -53,6 +58,7 @@ class Attempt:
             usage=self._runtime.usage,
             next_s=order.next_beat_s,
             lease_s=order.lease_s,
+            guard=lambda until: _guard(supervisor, until),
         )
 
     @property
@@ -70,6 +76,7 @@ class Attempt:
         try:
             runs = f"{self._settings.home}/runs"
             workspace = Workspace(runs, order.run_id, order.epoch, mounts, lock=lock)
+            workspace.reserve()
             try:
                 self._run_in(workspace)
             finally:
@@ -102,7 +109,7 @@ class Attempt:
                 conclusion.post(report)
         except AttemptFailed as failure:
             workspace.free_reserve()
-            conclusion.report(failure.cause, None, 0.0)
+            conclusion.report(failure.cause.with_facts(*self._facts()), None, 0.0)
         finally:
             spool.abandon()
             journal.close()
@@ -119,28 +126,47 @@ class Attempt:
             control.stop("disk_full")
 
         made = runtime.adopt(workspace, self._held) if self._held else runtime.make(workspace)
+        checkpoints = self._checkpoints(workspace)
         try:
             pid = runtime.start(spool, disk_full)
             self.ran = True
             started = self._announce(pid, made.phases_ms, shipper)
-            workspace.reserve()
+            checkpoints.start()
             ended = runtime.wait()
         finally:
+            checkpoints.stop()
             runtime.end()
+        if ended.signal == SIGKILL and self._beat.expired:
+            control.drop("lease_lost")
         self._beat.harmless()
-        oom_kills = runtime.oom_kills()
+        kills, free_bytes = runtime.kills(), workspace.free_bytes()
+        workspace.free_reserve()
         started.join()
         control.check_ours()
-        ending = Ending(
-            ended.code,
-            ended.signal,
-            runtime.stopped_for,
-            spool.tail("stderr"),
-            workspace.free_bytes(),
-            oom_kills,
-            order.timeout_s,
+        stopped_for, stderr = runtime.stopped_for, spool.tail("stderr")
+        ending = Ending(ended.code, ended.signal, stopped_for, stderr, free_bytes, kills, order.timeout_s)
+        cause = cause_of(ending._replace(facts=self._facts()))
+        found = Found(workspace.folder, made.outputs)
+        staging = Staging(self._outputs, found, checkpoints if cause else None)
+        conclusion.conclude(staging, cause, ended, runtime.seconds)
+
+    def _checkpoints(self, workspace: Workspace) -> Checkpoints:
+        return Checkpoints(
+            self._link,
+            self._order,
+            self.control,
+            root=workspace.folder,
+            folder=workspace.checkpoint,
+            new=self._held is None,
         )
-        conclusion.conclude(made.outputs, cause_of(ending), ended, runtime.seconds)
+
+    def _facts(self) -> tuple[str, ...]:
+        """What the machine was told, if it was."""
+        notice = self.control.notice
+        if notice is None:
+            return ()
+        passed = time.monotonic() - notice.at
+        return (f"notice: {notice.source}, {notice.leave_s:g} s before the end; ended after {passed:.1f} s",)
 
     def _give_back(self, error: OSError) -> None:
         """The machine itself failed, perhaps without a folder to work in."""
@@ -163,7 +189,6 @@ class Attempt:
             beat=self._beat,
             spool=spool,
             shipper=shipper,
-            outputs=self._outputs,
             journal=journal,
         )
 
@@ -191,6 +216,11 @@ class Attempt:
                 self.control.drop("platform_away")
             else:
                 shipper.start()
+
+
+def _guard(supervisor: Supervisor, until: float | None) -> None:
+    with suppress(SupervisorGone):
+        supervisor.lease(until)
 
 
 def _runtime(

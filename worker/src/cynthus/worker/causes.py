@@ -3,14 +3,17 @@
 import errno
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+from cynthus.worker.memory import Kills
 
 _EVIDENCE_LINES = 20
 _LINE_CHARACTERS = 500
 _FREE_SPACE = "Write less, or free space on the machine."
 _FULL_BYTES = 4 * 1024 * 1024
-_NO_SPACE = re.compile(r"No space left on device|ENOSPC|Errno 28|Disk quota exceeded")
+_NO_SPACE = re.compile(r"no space left on device|ENOSPC|Errno 28|disk quota exceeded", re.IGNORECASE)
 _LAST_OF_TRACEBACK = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Warning|Interrupt|Exit|Iteration)\b.*")
 
 
@@ -28,6 +31,10 @@ class Cause(NamedTuple):
         """As JSON."""
         return {**self._asdict(), "evidence": list(self.evidence)}
 
+    def with_facts(self, *facts: str) -> "Cause":
+        """More evidence; what was seen goes before what the program said."""
+        return self._replace(evidence=(*facts, *self.evidence))
+
 
 class AttemptFailed(Exception):
     """The attempt ended before its process ran."""
@@ -38,15 +45,17 @@ class AttemptFailed(Exception):
 
 
 class Ending(NamedTuple):
-    """What is known when the user's process is gone; `free_bytes` of the disk, `oom_kills` seen meanwhile."""
+    """What is known when the user's process is gone; `free_bytes` of the disk, `kills` seen meanwhile."""
 
     code: int | None
     signal: int | None
     reason: str | None
     stderr: bytes
     free_bytes: int
-    oom_kills: int
+    kills: Kills
     timeout_s: float | None
+    facts: tuple[str, ...] = ()
+    """Evidence besides the program's last words."""
 
 
 def cause_of(ending: Ending) -> Cause | None:
@@ -56,15 +65,16 @@ def cause_of(ending: Ending) -> Cause | None:
         cause = _asked(ending)
     elif ending.code == 0:
         return None
-    elif ending.signal == signal.SIGKILL and ending.oom_kills:
-        cause = Cause("oom", "the program used more memory than there is", "Ask for more with --memory.")
+    elif ending.kills.number and (ending.kills.ours or ending.signal == signal.SIGKILL):
+        cause = _out_of_memory(ending)
     elif any(_NO_SPACE.search(line) for line in lines) or ending.free_bytes < _FULL_BYTES:
-        cause = Cause("disk_full", "the disk is full", _FREE_SPACE)
+        cause = Cause("disk_full", "the disk was full while the program ran", _FREE_SPACE)
     elif ending.signal is not None:
         cause = Cause("signal", f"the program was killed by {_signal(ending.signal)}")
     else:
         cause = _exited(ending.code or 0, lines)
-    return cause._replace(evidence=lines, exit_code=ending.code, signal=ending.signal)
+    evidence = (*ending.facts, *ending.kills.evidence, *lines)
+    return cause._replace(evidence=evidence, exit_code=ending.code, signal=ending.signal)
 
 
 def not_started(error: OSError, command: Sequence[str], *, exists: bool) -> Cause:
@@ -86,9 +96,9 @@ def not_started(error: OSError, command: Sequence[str], *, exists: bool) -> Caus
     )
 
 
-def stopped(reason: str) -> Cause:
+def stopped(reason: str, facts: Sequence[str] = ()) -> Cause:
     """Asked to stop before the user's process ran."""
-    return _asked(Ending(None, None, reason, b"", _FULL_BYTES, 0, None))
+    return _asked(Ending(None, None, reason, b"", _FULL_BYTES, Kills(), None))._replace(evidence=tuple(facts))
 
 
 def unprepared(code: str, problem: Exception) -> Cause:
@@ -100,11 +110,44 @@ def unprepared(code: str, problem: Exception) -> Cause:
     return Cause(code, f"{problem}", fixes.get(code))
 
 
-def of_machine(error: OSError) -> Cause:
+def of_machine(error: OSError, what: str = "the run's files") -> Cause:
     """The machine itself cannot do it."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Cause("disk_full", "the machine's disk is full: the run's files do not fit", _FREE_SPACE)
-    return Cause("worker_failed", "the machine cannot hold the run's files", None, (str(error),))
+        return full(what, (str(error),))
+    return Cause("worker_failed", f"the machine cannot hold {what}", None, (str(error),))
+
+
+def of_outputs(problem: Exception) -> Cause:
+    """The program succeeded, but what it left cannot be kept."""
+    if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return full("staging the outputs", (str(problem),))
+    return Cause("outputs_failed", f"the outputs could not be kept: {problem}")
+
+
+def overtaken() -> Cause:
+    """The program succeeded, but its machine went before all of it was safe."""
+    message = "the machine was told to stop before the results of the finished program were safe"
+    return Cause("preempted", message)
+
+
+def full(what: str, evidence: Sequence[str] = ()) -> Cause:
+    """There is no room for something."""
+    message = f"the machine's disk is full: there is no room for {what}"
+    return Cause("disk_full", message, _FREE_SPACE, tuple(evidence))
+
+
+def is_full(said: str) -> bool:
+    """Somebody says that a disk is full."""
+    return _NO_SPACE.search(said) is not None
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Raises AttemptFailed, naming what the machine could not hold."""
+    try:
+        yield
+    except OSError as error:
+        raise AttemptFailed(of_machine(error, what)) from error
 
 
 def last_lines(tail: bytes) -> tuple[str, ...]:
@@ -121,16 +164,20 @@ def _asked(ending: Ending) -> Cause:
             f"the program was still running after its time limit of {ending.timeout_s or 0:g} s",
             "Give it more with --timeout.",
         ),
-        "disk_full": Cause(
-            "disk_full",
-            "the machine's disk is full: the program's output could not be kept",
-            _FREE_SPACE,
-        ),
+        "disk_full": full("the program's log"),
         "preempted": Cause("preempted", "the machine was told to stop"),
         "worker_failed": Cause("worker_failed", "the program's supervisor was killed"),
     }
     reason = ending.reason or ""
     return causes.get(reason, Cause(reason, f"the attempt was stopped: {reason}"))
+
+
+def _out_of_memory(ending: Ending) -> Cause:
+    message = "the program used more memory than there is"
+    if ending.signal != signal.SIGKILL:
+        ended = "ended" if ending.code is None else f"ended with exit code {ending.code}"
+        message = f"a process of the program used more memory than there is, and the program {ended}"
+    return Cause("oom", message, "Ask for more with --memory.")
 
 
 def _exited(code: int, lines: Sequence[str]) -> Cause:

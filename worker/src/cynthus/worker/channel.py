@@ -13,14 +13,15 @@ _DESCRIPTORS = 4
 
 
 class Command(NamedTuple):
-    """A process to start: `program` is a path, `memory_bytes` a limit for each process, `cgroup` a folder."""
+    """A process to start: `program` is a path, `memory_bytes` a limit for each process."""
 
     program: str
     arguments: list[str]
     environment: dict[str, str]
     folder: str
     memory_bytes: int | None = None
-    cgroup: str | None = None
+    cgroups: Sequence[str] = ()
+    """Folders that it joins."""
     sandbox: list[str] | None = None
     """The command line that runs it in a sandbox, whose first process speaks on SANDBOX_CHANNEL."""
 

@@ -1,29 +1,36 @@
 """After the program: the rest of its log, its outputs, and the report that ends the attempt."""
 
-import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from cynthus.worker.causes import Cause
+from cynthus.worker.causes import Cause, of_outputs, overtaken
 from cynthus.worker.channel import Exit
 from cynthus.worker.content import insist
-from cynthus.worker.control import Control, Dropped
+from cynthus.worker.control import Control, Notice
 from cynthus.worker.heartbeat import Heartbeat
 from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused
 from cynthus.worker.orders import WorkOrder
-from cynthus.worker.outputs import Found, Outputs
 from cynthus.worker.settings import say
 from cynthus.worker.shipper import Shipper
 from cynthus.worker.spool import SOURCES, Spool
+from cynthus.worker.staging import Staging
 
 _QUICK_S = 1.0
+_LOOK_S = 0.2
 _NOTES = 20
+_CALL_S = 10.0
+_INCOMPLETE = 422
 _NOTHING = Exit(None, None, 0.0, 0, 0)
 
 
 class Conclusion:
-    """Ends one attempt. Nothing runs any more, so waiting for the platform does no harm."""
+    """Ends one attempt. Nothing runs any more, so waiting for the platform does no harm.
+
+    Unless the machine goes: then what cannot be finished in time is left out, and said to be.
+    """
 
     def __init__(
         self,
@@ -35,7 +42,6 @@ class Conclusion:
         beat: Heartbeat,
         spool: Spool,
         shipper: Shipper,
-        outputs: Outputs,
         journal: Journal,
     ) -> None:
         self._link = link
@@ -45,46 +51,103 @@ class Conclusion:
         self._beat = beat
         self._spool = spool
         self._shipper = shipper
-        self._outputs = outputs
         self._journal = journal
 
-    def conclude(self, folder: str, cause: Cause | None, ended: Exit, seconds: float) -> None:
+    def conclude(self, staging: Staging, cause: Cause | None, ended: Exit, seconds: float) -> None:
         """Ship, upload, report. Raises Dropped, Refused, PlatformAway."""
-        found = Found(folder)
-        self._note(found.skipped)
+        self._note(staging.skipped)
         self._spool.close()
         self._shipper.hurry()
-        upload = _Upload(self._outputs, found)
-        if not found.empty:
-            upload.start()
-        if not (self._shipper.join(_QUICK_S) and upload.join(_QUICK_S)):
+        staging.start()
+        if not (self._shipper.join(_QUICK_S) and staging.join(_QUICK_S)):
             with suppress(Refused, PlatformAway):
-                self._link.ask(self._url("exited"), self._order.token, self._report(cause, ended, seconds))
-        upload.join()
-        if upload.problem is not None and cause is None:
-            cause = Cause("outputs_failed", f"the outputs could not be kept: {upload.problem}")
-        self.report(cause, ended, seconds, upload.digest)
+                url, report = self._url("exited"), self._report(cause, ended, seconds)
+                self._link.ask(url, self._order.token, report, self._patience_s())
+        self._await(staging.join, lambda notice: notice.save_by)
+        staged = staging.join(0)
+        notice = self._control.notice
+        if staged and staging.problem is not None and cause is None:
+            cause = of_outputs(staging.problem)
+        if notice is not None and not staged and cause is None:
+            cause = overtaken()
+        if notice is not None and cause is not None:
+            cause = cause.with_facts(*_saved(staging, staged=staged))
+        self.report(cause, ended, seconds, staging.digest if staged else None)
 
     def report(
         self, cause: Cause | None, ended: Exit | None, seconds: float, outputs: str | None = None
     ) -> None:
         """Post `finished` until it is answered."""
         self._spool.close()
-        self._shipper.join()
+        self._await(self._shipper.join, lambda notice: notice.report_by)
         self._control.check_ours()
         if self._shipper.refused:
             raise PlatformAway(f"the log is incomplete: {self._shipper.refused}")
-        logs = {"chunks": self._shipper.chunks, "bytes": self._spool.shipped}
-        message = {**self._report(cause, ended, seconds), "logs": logs, "outputs": outputs}
-        with suppress(OSError):
-            self._journal.keep_report(message)
-        self.post(message)
+        if not self._shipper.join(0):
+            self._report_cut(cause, ended, seconds, outputs)
+            return
+        self._keep_and_post(self._message(cause, ended, seconds, outputs))
 
     def post(self, message: dict[str, Any]) -> None:
         """Post a report until it is answered."""
         url, token = self._url("finished"), self._order.token
         control = self._control
-        insist(control, lambda: self._link.ask(url, token, message), self._give_up_s, control.check_ours)
+
+        def once() -> None:
+            self._link.ask(url, token, message, self._patience_s())
+
+        insist(control, once, self._give_up_s, control.check_ours)
+
+    def _report_cut(
+        self, cause: Cause | None, ended: Exit | None, seconds: float, outputs: str | None
+    ) -> None:
+        """The machine goes before the log has arrived. Of the chunk on its way nobody knows if it has."""
+        self._shipper.leave()
+        missing = "the rest of the log could not be sent in time"
+        cause = (cause or overtaken()).with_facts(missing)
+        arrived = False
+        while True:
+            try:
+                self._keep_and_post(self._message(cause, ended, seconds, outputs, arrived=arrived))
+            except Refused as refusal:
+                if refusal.status != _INCOMPLETE:
+                    raise
+                arrived = not arrived
+                self._control.pause(_LOOK_S)
+            else:
+                return
+
+    def _message(
+        self,
+        cause: Cause | None,
+        ended: Exit | None,
+        seconds: float,
+        outputs: str | None,
+        *,
+        arrived: bool = False,
+    ) -> dict[str, Any]:
+        position = self._shipper.position(arrived=arrived)
+        logs = {"chunks": position.chunks, "bytes": position.shipped}
+        return {**self._report(cause, ended, seconds), "logs": logs, "outputs": outputs}
+
+    def _keep_and_post(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):
+            self._journal.keep_report(message)
+        self.post(message)
+
+    def _await(self, join: Callable[[float], bool], until: Callable[[Notice], float]) -> None:
+        """Until something has ended, or the machine has no time for it."""
+        while not join(_LOOK_S):
+            notice = self._control.notice
+            if notice is not None and time.monotonic() >= until(notice):
+                return
+
+    def _patience_s(self) -> float:
+        """For one call."""
+        notice = self._control.notice
+        if notice is None:
+            return _CALL_S
+        return min(_CALL_S, max(1.0, notice.report_by - time.monotonic()))
 
     def _url(self, call: str) -> str:
         return f"{self._order.attempt_url}/{call}"
@@ -111,6 +174,16 @@ def unstarted_report(cause: Cause) -> dict[str, Any]:
     }
 
 
+def _saved(staging: Staging, *, staged: bool) -> list[str]:
+    said = [staging.checkpoint or "the checkpoint was not saved: there was no time"]
+    if not staged:
+        said.append("the outputs were not saved: there was no time")
+    elif staging.problem is not None:
+        said.append(f"the outputs were not saved: {staging.problem}")
+    say("; ".join(said))
+    return said
+
+
 def _measures(
     cause: Cause | None, ended: Exit, seconds: float, cpu_seconds: float, memory_bytes: int
 ) -> dict[str, Any]:
@@ -122,29 +195,3 @@ def _measures(
         "cpu_seconds": round(max(ended.cpu_seconds, cpu_seconds), 3),
         "peak_memory_bytes": max(ended.peak_memory_bytes, memory_bytes),
     }
-
-
-class _Upload:
-    def __init__(self, outputs: Outputs, found: Found) -> None:
-        self._outputs = outputs
-        self._found = found
-        self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
-        self.digest: str | None = None
-        self.problem: str | None = None
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self.digest = self._outputs.commit(self._found)
-        except Dropped as dropped:
-            self.problem = str(dropped)
-        except (Refused, PlatformAway, OSError, ValueError) as error:
-            say(f"outputs: {type(error).__name__} {error}")
-            self.problem = str(error)

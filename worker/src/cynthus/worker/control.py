@@ -3,6 +3,11 @@
 import os
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+_MOST_GRACE_S = 10.0
+_GRACE_SHARE, _SAVE_SHARE, _REPORT_SHARE = 0.4, 0.8, 0.9
 
 
 class Dropped(Exception):
@@ -13,14 +18,39 @@ class Stopped(Exception):
     """The attempt was asked to end before its process ran."""
 
 
+class Notice(NamedTuple):
+    """The machine goes: who said so, when (monotonic), and how long there is until it is all over."""
+
+    source: str
+    at: float
+    leave_s: float
+
+    @property
+    def kill_at(self) -> float:
+        """Until then the program may end by itself."""
+        return self.at + min(_MOST_GRACE_S, self.leave_s * _GRACE_SHARE)
+
+    @property
+    def save_by(self) -> float:
+        """Until then checkpoint and outputs are waited for."""
+        return self.at + self.leave_s * _SAVE_SHARE
+
+    @property
+    def report_by(self) -> float:
+        """Until then the log is waited for."""
+        return self.at + self.leave_s * _REPORT_SHARE
+
+
 class Control:
     """The first reason to stop stays; being dropped outranks it. `wake` is readable once there is either."""
 
     def __init__(self) -> None:
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.notice: Notice | None = None
         self._changed = threading.Condition()
         self._reason: str | None = None
         self._dropped: str | None = None
+        self._lapsed: Callable[[], bool] = lambda: False
 
     @property
     def reason(self) -> str | None:
@@ -32,11 +62,21 @@ class Control:
         """`fenced`, `lease_lost` or `platform_away`."""
         return self._dropped
 
+    def hold_while(self, lapsed: Callable[[], bool]) -> None:
+        """The attempt is ours until this is true: the clock is looked at before anything is said."""
+        self._lapsed = lapsed
+
     def stop(self, reason: str) -> None:
         """End the user's process, gracefully."""
         with self._changed:
             self._reason = self._reason or reason
             self._notify()
+
+    def leave(self, notice: Notice) -> None:
+        """End it in the time that the machine has left."""
+        with self._changed:
+            self.notice = self.notice or notice
+        self.stop("preempted")
 
     def drop(self, reason: str) -> None:
         """End everything at once and forget the attempt."""
@@ -52,6 +92,8 @@ class Control:
 
     def check_ours(self) -> None:
         """Raises Dropped."""
+        if not self._dropped and self._lapsed():
+            self.drop("lease_lost")
         if self._dropped:
             raise Dropped(self._dropped)
 

@@ -1,8 +1,10 @@
 """Tells the platform that an attempt is alive, and stops it when nobody can be told."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cynthus.worker.control import Control
@@ -13,6 +15,8 @@ from cynthus.worker.proctree import Usage
 _SHARE = 2 / 3
 _LONGEST_CALL_S = 10.0
 _MOST_DELAY_S = 1.0
+_PRIORITY = -5
+"""Of this thread only, and only where the worker may: a busy machine lets it through a little sooner."""
 
 
 class Heartbeat:
@@ -28,12 +32,15 @@ class Heartbeat:
         usage: Callable[[], Usage],
         next_s: float,
         lease_s: float,
+        guard: Callable[[float | None], None] = lambda _: None,
     ) -> None:
+        """`guard` is told until when the attempt may go on without a word; None: no matter how long."""
         self._link = link
         self._url = url
         self._token = token
         self._control = control
         self._usage = usage
+        self._guard = guard
         self._lease_s = lease_s
         self._next_s = next_s
         self._renewed = time.monotonic()
@@ -43,10 +50,12 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.used = Usage(0.0, 0)
         self.peak_bytes = 0
+        control.hold_while(lambda: self.expired)
 
     def start(self) -> None:
         """Begin; the first beat comes when the order said."""
         if self._thread.ident is None:
+            self._guard(self._deadline)
             self._thread.start()
 
     def keep(self, journal: Journal) -> None:
@@ -58,10 +67,12 @@ class Heartbeat:
     def stop(self) -> None:
         """End, without waiting for a call that hangs."""
         self._ended.set()
+        self._guard(None)
 
     def harmless(self) -> None:
         """The user's process has ended: being late can no longer hurt anybody."""
         self._harmless = True
+        self._guard(None)
 
     def renew(self, call: Callable[[float], Any]) -> None:
         """Run a call that renews the lease (given its timeout) and obey the answer."""
@@ -72,6 +83,8 @@ class Heartbeat:
             self._journal.renew(begun)
         self._next_s = float(answer.get("next_beat_s") or self._next_s)
         self._lease_s = float(answer.get("lease_s") or self._lease_s)
+        if not self._harmless:
+            self._guard(self._deadline)
         if answer.get("stop"):
             self._control.stop(str(answer["stop"]))
 
@@ -80,8 +93,12 @@ class Heartbeat:
         """Two thirds of the lease are over and a process may be running."""
         return not self._harmless and self._left_s() <= 0
 
+    @property
+    def _deadline(self) -> float:
+        return self._renewed + self._lease_s * _SHARE
+
     def _left_s(self) -> float:
-        return self._renewed + self._lease_s * _SHARE - time.monotonic()
+        return self._deadline - time.monotonic()
 
     def _timeout_s(self) -> float:
         if self._harmless:
@@ -89,10 +106,18 @@ class Heartbeat:
         return min(_LONGEST_CALL_S, self._lease_s / 3, max(0.05, self._left_s()))
 
     def _run(self) -> None:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         while not self._pause(self._next_s):
             for delay in delays(0.1, _MOST_DELAY_S):
                 if self._beat() or self._pause(delay):
                     break
+            self._measure()
+
+    def _measure(self) -> None:
+        """For the next beat: with very many processes it takes long, and a beat does not wait."""
+        self.used = self._usage()
+        self.peak_bytes = max(self.peak_bytes, self.used.memory_bytes)
 
     def _pause(self, seconds: float) -> bool:
         """Wait, but not past the lease; True when all is over."""
@@ -108,8 +133,6 @@ class Heartbeat:
             seconds -= left
 
     def _beat(self) -> bool:
-        self.used = self._usage()
-        self.peak_bytes = max(self.peak_bytes, self.used.memory_bytes)
         message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
         url = f"{self._url}/heartbeat"
         try:

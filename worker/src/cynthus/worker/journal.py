@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 _RECORD_BYTES = 256
@@ -18,6 +19,7 @@ class Journal:
         self._lock = threading.Lock()
         self._report = f"{folder}/report.json"
         self._file = os.open(f"{folder}/journal", flags, 0o600)
+        os.posix_fallocate(self._file, 0, 2 * _RECORD_BYTES)  # the disk may be full later
         shipping = self._read(_SHIPPED)
         self.chunks = int(shipping.get("chunks", 0))
         self.shipped: dict[str, int] = dict(shipping.get("shipped") or {})
@@ -72,9 +74,8 @@ class Journal:
 
     def _write(self, offset: int, record: dict[str, Any]) -> None:
         data = json.dumps(record).encode().ljust(_RECORD_BYTES)
-        with self._lock:
-            if self._file >= 0:
-                os.pwrite(self._file, data, offset)
+        with self._lock, suppress(OSError):
+            os.pwrite(self._file, data, offset)
 
     def _read(self, offset: int) -> dict[str, Any]:
         try:

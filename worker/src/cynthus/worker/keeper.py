@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from cynthus.worker import kernel, proctree
@@ -40,6 +41,9 @@ class Keeper:
         self._child: int | None = None
         self._program: int | None = None
         self._confined: Confined | None = None
+        self._lease: float | None = None
+        self._cgroups: Sequence[str] = ()
+        self._watched = -1
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake, *(held[1] if held else ())})
         os.setsid()
@@ -57,12 +61,14 @@ class Keeper:
         poller.register(self._channel, select.POLLIN)
         poller.register(self._wake, select.POLLIN)
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(self._patience_ms()))
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self._reap()
             if self._channel.fileno() in ready:
                 self._obey()
+            elif self._patience_ms() == 0:
+                self._end_lease()
 
     def _obey(self) -> None:
         message, descriptors = receive(self._channel)
@@ -70,10 +76,31 @@ class Keeper:
             self._leave()
         if "hold" in message:
             self._hold(message["hold"], descriptors)
+        elif "lease" in message:
+            self._lease = message["lease"]
+        elif "watch" in message:
+            self._watch(descriptors)
         elif "spawn" in message:
             self._answer(self._spawn(Command(**message["spawn"]), descriptors))
         elif self._program is not None:
             _signal_group(self._program, message["signal"])
+
+    def _patience_ms(self) -> float | None:
+        """Until the lease is over: an agent that hangs cannot end its program."""
+        return None if self._lease is None else max(0.0, (self._lease - time.monotonic()) * 1000)
+
+    def _end_lease(self) -> None:
+        self._lease = None
+        if self._program is not None:
+            _signal_group(self._program, signal.SIGKILL)
+        if self._watched >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._watched, signal.SIGKILL)
+
+    def _watch(self, descriptors: list[int]) -> None:
+        if self._watched >= 0:
+            os.close(self._watched)
+        self._watched = descriptors[0] if descriptors else -1
 
     def _spawn(self, command: Command, descriptors: list[int]) -> dict[str, Any]:
         failure, report = os.pipe2(os.O_CLOEXEC)
@@ -102,6 +129,7 @@ class Keeper:
             os.waitpid(pid, 0)
             return failed
         self._child, self._program, self._confined = pid, program, confined
+        self._cgroups = command.cgroups
         return {"pid": program}
 
     def _reap(self) -> None:
@@ -149,6 +177,9 @@ class Keeper:
 
     def _leave(self) -> NoReturn:
         self._sweep()
+        for cgroup in self._cgroups:
+            with suppress(OSError):
+                os.rmdir(cgroup)
         if self._held is not None:
             signal.set_wakeup_fd(-1)
             for number in _HANDLED:
@@ -200,12 +231,21 @@ def _become(
 
 def _limit(command: Command) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if command.cgroup is not None:
-        descriptor = os.open(f"{command.cgroup}/cgroup.procs", os.O_WRONLY)
+    _first_to_be_killed()
+    for cgroup in command.cgroups:
+        descriptor = os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY)
         os.write(descriptor, b"0")
         os.close(descriptor)
-    elif command.memory_bytes is not None:
+    if command.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (command.memory_bytes, command.memory_bytes))
+
+
+def _first_to_be_killed() -> None:
+    """Where memory gets short, the program goes, not who looks after it."""
+    with suppress(OSError):
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"500")
+        os.close(descriptor)
 
 
 def _signal_group(child: int, number: int) -> None:

@@ -1,48 +1,113 @@
-"""The limit of the user's memory, and the kernel's own count of what it killed for lack of it."""
+"""The limits of the user's processes, and the kernel's own count of what it killed for lack of memory."""
 
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
-_V1 = "/sys/fs/cgroup/memory"
-_V2 = "/sys/fs/cgroup"
+from cynthus.worker.kernel_log import KernelLog
 
 
-class MemoryLimit:
-    """A cgroup (v1 or v2) where one can be made; else `cgroup` is None and each process gets a limit."""
+class Kills(NamedTuple):
+    """How many processes were killed for lack of memory, what says so, and whether they were surely ours."""
 
-    def __init__(self, name: str, limit_bytes: int | None) -> None:
-        self.limit_bytes = limit_bytes
-        self.cgroup = _make(name, limit_bytes) if limit_bytes else None
-        self._before = _count("/proc/vmstat")
+    number: int = 0
+    evidence: tuple[str, ...] = ()
+    ours: bool = True
 
-    def kills(self) -> int:
-        """Processes the kernel has killed meanwhile for lack of memory; read it before `remove`."""
-        if self.cgroup:
-            return _count(f"{self.cgroup}/memory.oom_control") + _count(f"{self.cgroup}/memory.events")
-        return _count("/proc/vmstat") - self._before
+
+class Places(NamedTuple):
+    """Where the kernel shows itself."""
+
+    cgroups: str = "/sys/fs/cgroup"
+    proc: str = "/proc"
+    log: str = "/dev/kmsg"
+
+
+class Limits:
+    """Of memory and processes: cgroups (v1 or v2) where they can be made; else each process gets a limit."""
+
+    def __init__(
+        self,
+        name: str,
+        memory_bytes: int | None,
+        processes: int | None = None,
+        places: Places | None = None,
+    ) -> None:
+        places = places or Places()
+        self.memory_bytes = memory_bytes
+        self._name = name
+        self._vmstat = f"{places.proc}/vmstat"
+        own = _controllers(f"{places.proc}/self/cgroup")
+        if "memory" in own or "pids" in own:
+            made = _first_version(places.cgroups, own, name, memory_bytes, processes)
+        else:
+            made = _second_version(places.cgroups + own.get("", ""), name, memory_bytes, processes)
+        self._memory, self.cgroups = made
+        self._log = KernelLog(places.log)
+        self._before = _count(self._vmstat)
+
+    @property
+    def each_process_bytes(self) -> int | None:
+        """A limit for each process, where there is none for all together."""
+        return None if self._memory else self.memory_bytes
+
+    def kills(self, pids: Iterable[int] = ()) -> Kills:
+        """What the kernel has killed meanwhile; read it before `remove`."""
+        said = self._log.killed(pids, self._name)
+        if self._memory:
+            for file in ("memory.oom_control", "memory.events"):
+                if count := _count(f"{self._memory}/{file}"):
+                    limit = f" (limit {self.memory_bytes} bytes)" if self.memory_bytes else ""
+                    return Kills(count, (f"{file}: oom_kill 0 -> {count}{limit}", *said))
+        if said:
+            return Kills(len(said), said)
+        after = _count(self._vmstat)
+        if after <= self._before:
+            return Kills()
+        return Kills(after - self._before, (f"vmstat: oom_kill {self._before} -> {after}",), ours=False)
 
     def remove(self) -> None:
-        """Remove the cgroup."""
-        if self.cgroup:
+        """Remove the cgroups."""
+        self._log.close()
+        for folder in self.cgroups:
             with suppress(OSError):
-                os.rmdir(self.cgroup)
+                os.rmdir(folder)
+        self._memory, self.cgroups = None, []
 
 
-def _make(name: str, limit_bytes: int) -> str | None:
-    controllers = _controllers()
-    if "memory" in controllers:
-        return _limited(f"{_V1}{controllers['memory']}/{name}", {"memory.limit_in_bytes": limit_bytes})
-    own = _V2 + controllers.get("", "")
-    return _limited(f"{own}/{name}", {"memory.max": limit_bytes, "memory.swap.max": 0})
+def _first_version(
+    root: str, own: Mapping[str, str], name: str, memory_bytes: int | None, processes: int | None
+) -> tuple[str | None, list[str]]:
+    """A folder in the hierarchy of each controller."""
+    memory = _made(f"{root}/memory{own.get('memory', '')}/{name}", {"memory.limit_in_bytes": memory_bytes})
+    pids = _made(f"{root}/pids{own['pids']}/{name}", {"pids.max": processes}) if "pids" in own else None
+    return memory, [folder for folder in (memory, pids) if folder]
 
 
-def _limited(folder: str, limits: dict[str, int]) -> str | None:
+def _second_version(
+    parent: str, name: str, memory_bytes: int | None, processes: int | None
+) -> tuple[str | None, list[str]]:
+    """One folder, with what the parent passes on."""
+    limits = {"memory.max": memory_bytes, "memory.swap.max": 0 if memory_bytes else None}
+    for wanted in (limits | {"pids.max": processes}, limits, {"pids.max": processes}):
+        folder = _made(f"{parent}/{name}", wanted)
+        if folder:
+            return (folder if os.path.exists(f"{folder}/memory.events") else None), [folder]
+    return None, []
+
+
+def _made(folder: str, limits: Mapping[str, int | None]) -> str | None:
+    """None unless all limits could be set; without any there is nothing to make."""
+    wanted = {file: value for file, value in limits.items() if value is not None}
+    if not wanted:
+        return None
     try:
         os.mkdir(folder)
     except OSError:
         return None
     try:
-        for file, value in limits.items():
+        for file, value in wanted.items():
             if file == "memory.swap.max" and not os.path.exists(f"{folder}/{file}"):
                 continue
             descriptor = os.open(f"{folder}/{file}", os.O_WRONLY)
@@ -57,13 +122,13 @@ def _limited(folder: str, limits: dict[str, int]) -> str | None:
     return folder
 
 
-def _controllers() -> dict[str, str]:
+def _controllers(path: str) -> dict[str, str]:
     found = {}
-    with suppress(OSError), open("/proc/self/cgroup", encoding="utf-8") as file:
+    with suppress(OSError), open(path, encoding="utf-8") as file:
         for line in file:
-            _, names, path = line.rstrip("\n").split(":", 2)
+            _, names, own = line.rstrip("\n").split(":", 2)
             for name in names.split(","):
-                found[name] = path if path != "/" else ""
+                found[name] = own if own != "/" else ""
     return found
 
 

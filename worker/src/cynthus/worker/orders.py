@@ -67,6 +67,8 @@ class WorkOrder:
     next_beat_s: float
     lease_s: float
     checkpoint: str | None = None
+    checkpoint_every_s: float = 60.0
+    """0: only at the end."""
     memory_bytes: int | None = None
     cpu: float | None = None
     gpu: str | None = None
@@ -114,6 +116,7 @@ def read_order(fields: Mapping[str, Any]) -> WorkOrder:
             next_beat_s=float(fields.get("next_beat_s", 5.0)),
             lease_s=float(fields.get("lease_s", 30.0)),
             checkpoint=fields.get("checkpoint"),
+            checkpoint_every_s=_seconds(fields.get("checkpoint_every_s"), 60.0),
             memory_bytes=resources.get("memory_bytes"),
             cpu=resources.get("cpu"),
             gpu=resources.get("gpu"),
@@ -131,6 +134,10 @@ def _registry(fields: Mapping[str, Any] | None) -> RegistryAccess | None:
     return RegistryAccess(
         str(fields["url"]).rstrip("/"), fields.get("username") or "", fields.get("password") or ""
     )
+
+
+def _seconds(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else float(value)
 
 
 def _name(value: str) -> str:

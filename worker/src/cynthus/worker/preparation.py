@@ -6,7 +6,7 @@ from typing import NamedTuple
 from cynthus.snapshots import manifest
 from cynthus.worker.beside import Beside
 from cynthus.worker.cache import Cache
-from cynthus.worker.causes import AttemptFailed, of_machine, stopped, unprepared
+from cynthus.worker.causes import AttemptFailed, of_machine, stopped, storing, unprepared
 from cynthus.worker.content import Content, ContentMissing
 from cynthus.worker.control import Control, Stopped
 from cynthus.worker.layered import LayeredEnvironments
@@ -65,11 +65,9 @@ class Preparation:
         order, image, phases = self._order, self._order.image, dict[str, float]()
         building = Beside("environment", lambda: self._environments.open(phases))
         try:
-            with timed(phases, "source"):
+            with timed(phases, "source"), storing("the project"):
                 self._lay_out(image.source, workspace.work)
-                if order.checkpoint:
-                    self._lay_out(order.checkpoint, workspace.checkpoint)
-            with timed(phases, "data"):
+            with timed(phases, "data"), storing("the data"):
                 data = [self._trees.open(item.manifest) for item in order.data]
                 places = [
                     workspace.mount(item.mount, single_file(tree, item.mount))
@@ -77,13 +75,23 @@ class Preparation:
                 ]
         finally:
             building.join()
-        python = building.result()
+        with storing("the image"):
+            python = building.result()
+        with timed(phases, "source"), storing("the checkpoint"):
+            self._restore(workspace)
         outputs = workspace.inside(image.outputs)
         os.makedirs(outputs, exist_ok=True)
         environment = self._environment(workspace, python, outputs, places)
         arguments = list(image.command)
         program = program_of(arguments, environment, workspace.work)
         return Ready(arguments, program, environment, outputs, phases, python, tuple(data))
+
+    def _restore(self, workspace: Workspace) -> None:
+        order, own = self._order, self._order.image.checkpoint
+        if own:
+            workspace.keep_checkpoint_at(own, restored=order.checkpoint is not None)
+        if order.checkpoint:
+            self._lay_out(order.checkpoint, workspace.checkpoint)
 
     def _lay_out(self, digest: str, folder: str) -> None:
         layout = Layout(folder, self._content, self._cache, self._control, kept=True)

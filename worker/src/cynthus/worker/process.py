@@ -36,6 +36,7 @@ class UserProcess:
         self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._begun = 0.0
+        self._kill_at: float | None = None
         self.stopped_for: str | None = None
         self.seconds = 0.0
         self.running = False
@@ -52,10 +53,9 @@ class UserProcess:
 
     def wait(self) -> Exit:
         """Until nothing of it is left. Raises SupervisorGone."""
-        kill_at: float | None = None
         give_up = self._begun + self._timeout_s if self._timeout_s else None
         while True:
-            next_at = kill_at if self.stopped_for else give_up
+            next_at = self._kill_at if self.stopped_for else give_up
             left = None if next_at is None else next_at - time.monotonic()
             try:
                 ended = self._running.wait(left, self._control.wake)
@@ -67,16 +67,21 @@ class UserProcess:
                 self.running = False
                 return ended
             self._control.acknowledge()
-            now = time.monotonic()
-            if give_up is not None and now >= give_up:
+            if give_up is not None and time.monotonic() >= give_up:
                 self._control.stop("timeout")
-            if self._control.dropped or (kill_at is not None and now >= kill_at):
-                self._running.signal(signal.SIGKILL)
-                kill_at = None
-            elif self._control.reason and self.stopped_for is None:
-                self._running.signal(signal.SIGTERM)
-                kill_at = now + self._grace_s
-            self.stopped_for = self._control.reason or self._control.dropped
+            self._obey(time.monotonic())
+
+    def _obey(self, now: float) -> None:
+        control = self._control
+        if control.reason and not control.dropped and self.stopped_for is None:
+            self._running.signal(signal.SIGTERM)
+            self._kill_at = now + self._grace_s
+        if control.notice and self._kill_at is not None:
+            self._kill_at = min(self._kill_at, control.notice.kill_at)
+        if control.dropped or (self._kill_at is not None and now >= self._kill_at):
+            self._running.signal(signal.SIGKILL)
+            self._kill_at = None
+        self.stopped_for = control.reason or control.dropped
 
     def end(self) -> None:
         """Kill it, if it runs."""

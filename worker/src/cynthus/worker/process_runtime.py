@@ -15,7 +15,7 @@ from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.content import Content
 from cynthus.worker.control import Control
 from cynthus.worker.handover import Held
-from cynthus.worker.memory import MemoryLimit
+from cynthus.worker.memory import Kills, Limits
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.preparation import Preparation, Ready
 from cynthus.worker.process import UserProcess
@@ -26,6 +26,7 @@ from cynthus.worker.supervisor import Supervisor, SupervisorGone
 from cynthus.worker.workspace import Workspace
 
 _ORPHANS_S = 10.0
+_MOST_PROCESSES = 4096
 
 
 class ProcessRuntime:
@@ -38,9 +39,12 @@ class ProcessRuntime:
         self._supervisor = supervisor
         self._control = control
         self._preparation = Preparation(order, Cache(f"{settings.home}/cache"), content, control)
-        self._memory = MemoryLimit(
-            f"cynthus-{order.run_id}-{order.epoch}", order.memory_bytes or settings.memory_bytes
+        self._limits = Limits(
+            f"cynthus-{order.run_id}-{order.epoch}-{os.getpid()}",
+            order.memory_bytes or settings.memory_bytes,
+            settings.processes or _MOST_PROCESSES,
         )
+        self._seen: set[int] = set()
         self._process = UserProcess(supervisor, control, timeout_s=order.timeout_s, grace_s=order.grace_s)
         self._settings = settings
         self._order = order
@@ -72,7 +76,7 @@ class ProcessRuntime:
 
     def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
         """Raises AttemptFailed."""
-        ready, workspace, memory = self._ready, self._workspace, self._memory
+        ready, workspace, limits = self._ready, self._workspace, self._limits
         assert ready is not None
         assert workspace is not None
         command = Command(
@@ -80,13 +84,14 @@ class ProcessRuntime:
             ready.arguments,
             ready.environment,
             workspace.work,
-            memory.limit_bytes,
-            memory.cgroup,
+            limits.each_process_bytes,
+            limits.cgroups,
             self._sandbox(ready, workspace),
         )
         self._spool, self._pump = spool, Pump(spool, disk_full)
         writers = self._pump.writers
         pid = self._process.start(lambda: self._spawn(command, *writers))
+        self._seen.add(pid)
         ready.phases_ms["spawn"] = self._process.spawn_ms
         self._pump.start()
         return pid
@@ -127,15 +132,17 @@ class ProcessRuntime:
 
     def usage(self) -> proctree.Usage:
         """Of everything below the supervisor."""
-        return proctree.usage(self._supervisor.pid)
+        below = proctree.descendants(self._supervisor.pid)
+        self._seen.update(below)
+        return proctree.used(below)
 
-    def oom_kills(self) -> int:
+    def kills(self) -> Kills:
         """As the kernel counts."""
-        return self._memory.kills()
+        return self._limits.kills(self._seen)
 
     def release(self) -> None:
         """What was used of the cache may be removed; the limit is."""
-        self._memory.remove()
+        self._limits.remove()
         self._preparation.release()
 
 

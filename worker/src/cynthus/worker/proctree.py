@@ -1,6 +1,7 @@
 """The processes below a process, as /proc shows them."""
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -33,8 +34,13 @@ def descendants(root: int) -> dict[int, list[bytes]]:
 
 def usage(root: int) -> Usage:
     """CPU and memory of everything below `root`."""
+    return used(descendants(root))
+
+
+def used(below: Mapping[int, list[bytes]]) -> Usage:
+    """CPU and memory of these, as `descendants` gives them."""
     ticks = pages = 0
-    for fields in descendants(root).values():
+    for fields in below.values():
         ticks += sum(int(fields[n]) for n in (_USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM))
         pages += int(fields[_RESIDENT])
     return Usage(ticks * _TICK_S, pages * _PAGE_BYTES)

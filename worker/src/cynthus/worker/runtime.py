@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from cynthus.worker.channel import Exit
 from cynthus.worker.handover import Held
+from cynthus.worker.memory import Kills
 from cynthus.worker.proctree import Usage
 from cynthus.worker.spool import Spool
 from cynthus.worker.workspace import Workspace
@@ -62,8 +63,8 @@ class Runtime(Protocol):
         """What the program uses."""
         ...
 
-    def oom_kills(self) -> int:
-        """How many of its processes the kernel has killed for lack of memory."""
+    def kills(self) -> Kills:
+        """What the kernel has killed of it for lack of memory."""
         ...
 
     def release(self) -> None:

@@ -28,11 +28,15 @@ class Settings(NamedTuple):
     """Output waiting to be shipped; a program that is this far ahead has to wait."""
     memory_bytes: int | None = None
     """Limit for the user's processes."""
-    processes: int = 512
-    """Most processes and threads of a program in a container."""
+    processes: int | None = None
+    """Most processes and threads of a program; 512 in a container, else 4096."""
     keep_runs: bool = False
     sandbox: str = "auto"
     """Whether programs run under bubblewrap: `auto` where it works, `off`, `required`."""
+    notice_url: str = ""
+    """Where the machine says that it goes (as `instance/preempted` of Compute Engine)."""
+    leave_s: float = 25.0
+    """How long after such a notice, or SIGTERM, everything has to be reported."""
     give_up_s: float = 3600.0
     """How long the platform may be away before results are given up and an idle worker leaves."""
 
@@ -61,9 +65,11 @@ def read_settings(
         cache_bytes=int(environment.get("CYNTHUS_WORKER_CACHE_BYTES", 20 * _GIB)),
         backlog_bytes=int(environment.get("CYNTHUS_WORKER_BACKLOG_BYTES", 4 * _GIB)),
         memory_bytes=int(memory) if memory else None,
-        processes=int(environment.get("CYNTHUS_WORKER_PROCESSES", "512")),
+        processes=int(environment.get("CYNTHUS_WORKER_PROCESSES") or 0) or None,
         keep_runs=environment.get("CYNTHUS_WORKER_KEEP_RUNS", "") == "1",
         sandbox=_sandbox(environment.get("CYNTHUS_WORKER_SANDBOX") or "auto"),
+        notice_url=environment.get("CYNTHUS_WORKER_NOTICE_URL", ""),
+        leave_s=float(environment.get("CYNTHUS_WORKER_LEAVE_S", "25")),
         give_up_s=float(environment.get("CYNTHUS_WORKER_GIVE_UP_S", "3600")),
     )
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import NamedTuple
 
 from cynthus.worker.content import insist
 from cynthus.worker.control import Control, Dropped
@@ -9,7 +10,7 @@ from cynthus.worker.journal import Journal
 from cynthus.worker.link import Link, PlatformAway, Refused, Request
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.settings import say
-from cynthus.worker.spool import Spool
+from cynthus.worker.spool import SOURCES, Spool
 
 _CHUNK_BYTES = 1024 * 1024
 _BUSY_BYTES = 256 * 1024
@@ -18,6 +19,13 @@ _IDLE_S = 5.0
 _LONGEST = 4
 _CONTINUATION = 0x80
 _LEADS = ((0xC0, 2), (0xE0, 3), (0xF0, 4))
+
+
+class Position(NamedTuple):
+    """Chunks and bytes by source."""
+
+    chunks: int
+    shipped: dict[str, int]
 
 
 class Shipper:
@@ -42,7 +50,8 @@ class Shipper:
         self._pace = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._journal = journal
-        self.chunks = journal.chunks
+        self._position = Position(journal.chunks, dict.fromkeys(SOURCES, 0) | journal.shipped)
+        self._left = False
         self.refused: str | None = None
 
     def start(self) -> None:
@@ -53,6 +62,19 @@ class Shipper:
         """The spool is closed: ship without pausing."""
         self._pace.set()
 
+    def leave(self) -> None:
+        """Send nothing after the chunk that is on its way."""
+        self._left = True
+
+    def position(self, *, arrived: bool = False) -> "Position":
+        """What the platform has; with `arrived`, of a chunk that was sent but not answered too."""
+        position, sent = self._position, self._journal.sent
+        if not (arrived and sent):
+            return position
+        source, size = sent
+        shipped = {**position.shipped, source: position.shipped[source] + size}
+        return Position(position.chunks + 1, shipped)
+
     def join(self, timeout_s: float | None = None) -> bool:
         """True once it has ended."""
         if self._thread.ident is not None:
@@ -61,7 +83,7 @@ class Shipper:
 
     def _run(self) -> None:
         try:
-            while not self._spool.drained:
+            while not (self._spool.drained or self._left):
                 self._control.check_ours()
                 chunk = self._unanswered() or self._spool.next(_CHUNK_BYTES, _IDLE_S)
                 if chunk is not None:
@@ -83,7 +105,7 @@ class Shipper:
         if not self._journal.sent:
             data = self._whole_characters(data)
             self._journal.send(source, len(data))
-        url = f"{self._url}/logs?seq={self.chunks}&source={source}&offset={offset}"
+        url = f"{self._url}/logs?seq={self._position.chunks}&source={source}&offset={offset}"
         request = Request("POST", url, self._token, body=data, content_type="application/octet-stream")
         try:
             insist(self._control, lambda: self._link.send(request), self._give_up_s, self._control.check_ours)
@@ -91,7 +113,9 @@ class Shipper:
             if refusal.final:
                 self._control.drop("fenced")
             raise
-        self.chunks += 1
+        position = self._position
+        shipped = {**position.shipped, source: offset + len(data)}
+        self._position = Position(position.chunks + 1, shipped)
         self._journal.accept(source, offset + len(data))
         self._spool.accept(source, offset + len(data))
         if len(data) < _BUSY_BYTES:

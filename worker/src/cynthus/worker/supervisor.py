@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ class Supervisor:
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
         self._channel = channel
+        self._sending = threading.Lock()
         self.pid = pid
 
     def spawn(self, command: Command, stdout: int, stderr: int) -> int:
@@ -46,6 +48,14 @@ class Supervisor:
         ready = dict(poller.poll(timeout_ms))
         return Exit(**self._receive()) if self._channel.fileno() in ready else None
 
+    def lease(self, until: float | None) -> None:
+        """End what runs at this time of the monotonic clock, should nobody say anything else before."""
+        self._send({"lease": until})
+
+    def watch(self, handle: int | None) -> None:
+        """What runs elsewhere: a descriptor of its process, that ends with the lease too."""
+        self._send({"watch": handle is not None}, [] if handle is None else [handle])
+
     def hold(self, facts: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         """Should this worker be killed, start it anew and give it these facts and descriptors."""
         self._send({"hold": facts}, descriptors)
@@ -56,7 +66,8 @@ class Supervisor:
 
     def _send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
-            send(self._channel, message, descriptors)
+            with self._sending:
+                send(self._channel, message, descriptors)
         except OSError as error:
             raise SupervisorGone from error
 

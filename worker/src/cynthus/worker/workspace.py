@@ -43,6 +43,20 @@ class Workspace:
             raise OrderInvalid(f"{path!r} is outside the project")
         return posixpath.normpath(f"{self.work}/{normal}")
 
+    def keep_checkpoint_at(self, path: str, *, restored: bool) -> None:
+        """The project's own folder instead; empty, where what was saved of it is to be laid out.
+
+        Raises OrderInvalid.
+        """
+        place = self.inside(path)
+        real = os.path.realpath(place)
+        if not place.startswith(f"{self.work}/") or not real.startswith(f"{self.work}/"):
+            raise OrderInvalid(f"{path!r} cannot be the checkpoint folder: use one inside the project")
+        if restored:
+            remove_tree(real)
+        os.makedirs(real, exist_ok=True)
+        self.checkpoint = real
+
     def mount(self, mount: str, target: str) -> str:
         """Make data appear at `mount`; where it appears."""
         place = posixpath.normpath(f"{self.work}/{mount}")
@@ -58,7 +72,7 @@ class Workspace:
         return place
 
     def reserve(self) -> None:
-        """Hold some disk, so that a full one still leaves room for a report."""
+        """Hold some disk, so that a full one still leaves room for the log's end and the report."""
         descriptor = os.open(f"{self.folder}/reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
@@ -72,7 +86,7 @@ class Workspace:
         remove_tree(f"{self.folder}/reserve")
 
     def free_bytes(self) -> int:
-        """What is left on the disk, the reserve counted as free."""
+        """What a program can have of the disk."""
         status = os.statvfs(self.folder)
         return status.f_bavail * status.f_frsize
 

@@ -14,6 +14,7 @@ from cynthus.worker.settings import Settings
 from cynthus.worker.workspace import Workspace
 
 _USER = (1000, 1000)
+_PROCESSES = 512
 _GIB = 1024**3
 _LEAST_TEMPORARY = 64 * 1024**2
 _GPUS = re.compile(r".+:(\d+)")
@@ -62,7 +63,7 @@ def specification(
     temporary = max(_LEAST_TEMPORARY, (memory or _memory()) // 2)
     binds = [
         Bind(stage, INSIDE, writable=True),
-        Bind(workspace.checkpoint, CHECKPOINT, writable=True),
+        *([] if order.image.checkpoint else [Bind(workspace.checkpoint, CHECKPOINT, writable=True)]),
         Bind(workspace.work, laid.folder, writable=True),
         *laid.data,
     ]
@@ -80,7 +81,7 @@ def specification(
         limits=Limits(
             memory_bytes=memory,
             cpus=order.cpu,
-            processes=settings.processes,
+            processes=settings.processes or _PROCESSES,
             shared_memory_bytes=min(_GIB, temporary),
             ceilings=_ceilings() if engine.kind == "podman" else {},
         ),

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from cynthus.containers.engine import Credentials, Engine, ImageFacts
 from cynthus.containers.errors import EngineUnavailable, ImageUnknown, PullRefused
-from cynthus.worker.causes import AttemptFailed, Cause
+from cynthus.worker.causes import AttemptFailed, Cause, full, is_full
 from cynthus.worker.control import Control
 from cynthus.worker.link import deadline, delays
 from cynthus.worker.orders import OrderInvalid, RegistryAccess, WorkOrder
@@ -42,7 +42,7 @@ def ensure(engine: Engine, order: WorkOrder, control: Control) -> ImageFacts:
             _pull(engine, reference, order, control)
         except (PullRefused, EngineUnavailable) as refusal:
             cause = _refusal(refusal, reference)
-            if cause.code == "image_missing" or over():
+            if cause.code != "registry_unreachable" or over():
                 raise AttemptFailed(cause) from refusal
             control.check()
             control.pause(delay)
@@ -87,6 +87,8 @@ def _insecure(access: RegistryAccess) -> bool:
 def _refusal(refusal: Exception, reference: str) -> Cause:
     said = str(refusal)
     evidence = (f"{reference}: {said}",)
+    if is_full(said):
+        return full("the image", evidence)
     if any(sign in said.lower() for sign in (*_MISSING, *_DENIED)):
         fix = "Run it again with `cynthus rerun`: the image is then built anew."
         return Cause("image_missing", "the run's image is not in the registry", fix, evidence)

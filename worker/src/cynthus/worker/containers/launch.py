@@ -82,6 +82,8 @@ class Launch:
             raise AttemptFailed(refused(error)) from error
         self._hold(pid)
         program.attach(pid)
+        with suppress(SupervisorGone):
+            self._supervisor.watch(program.handle)
         return pid
 
     def _create(self, spec: ContainerSpec) -> None:

@@ -11,7 +11,16 @@ from cynthus.containers.errors import EngineRefused, EngineUnavailable, ImageUnk
 from cynthus.containers.specification import Bind
 from cynthus.snapshots import manifest
 from cynthus.worker.cache import Cache
-from cynthus.worker.causes import AttemptFailed, Cause, of_machine, stopped, unprepared
+from cynthus.worker.causes import (
+    AttemptFailed,
+    Cause,
+    full,
+    is_full,
+    of_machine,
+    stopped,
+    storing,
+    unprepared,
+)
 from cynthus.worker.containers import images, network, place
 from cynthus.worker.containers.own_folder import copy_out
 from cynthus.worker.content import Content, ContentMissing
@@ -67,20 +76,20 @@ class Materials:
         order, phases = self._order, dict[str, float]()
         beside = _Beside(lambda: self._image(engine, phases))
         own = order.image.kind != "oci"
-        with _timed(phases, "source"):
-            if not own:
+        if not own:
+            with _timed(phases, "source"), storing("the project"):
                 self._lay_out(order.image.source, workspace.work)
-            if order.checkpoint:
-                self._lay_out(order.checkpoint, workspace.checkpoint)
-        with _timed(phases, "data"):
+        with _timed(phases, "data"), storing("the data"):
             trees = [(item.mount, self._trees.open(item.manifest)) for item in order.data]
         facts, net = beside.result()
         folder = order.image.workdir if not own else facts.folder
         if folder == "/":
             raise OrderInvalid("the project's image has no folder to work in: give its Dockerfile a WORKDIR")
         if own:
-            with _timed(phases, "source"):
+            with _timed(phases, "source"), storing("the project"):
                 copy_out(engine, f"{name}-source", facts.id, folder, workspace.work)
+        with _timed(phases, "source"), storing("the checkpoint"):
+            self._restore(workspace)
         data = tuple(
             place.data_bind(single_file(tree, mount), mount, folder, workspace.work) for mount, tree in trees
         )
@@ -91,6 +100,13 @@ class Materials:
             facts = images.ensure(engine, self._order, self._control)
         return facts, network.ensure(engine) if self._order.network else "none"
 
+    def _restore(self, workspace: Workspace) -> None:
+        order, own = self._order, self._order.image.checkpoint
+        if own:
+            workspace.keep_checkpoint_at(own, restored=order.checkpoint is not None)
+        if order.checkpoint:
+            self._lay_out(order.checkpoint, workspace.checkpoint)
+
     def _lay_out(self, digest: str, folder: str) -> None:
         layout = Layout(folder, self._content, self._cache, self._control, kept=True)
         layout.write(manifest.decode(self._content.manifest(digest, self._cache)))
@@ -98,6 +114,8 @@ class Materials:
 
 def refused(error: Exception) -> Cause:
     """The engine will not make or start the container."""
+    if is_full(str(error)):
+        return full("the image", (str(error),))
     message = "the machine's container engine did not start the container"
     return Cause("container_refused", message, None, (str(error),))
 

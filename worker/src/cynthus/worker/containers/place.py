@@ -38,6 +38,7 @@ def environment(
     order: WorkOrder, image: Mapping[str, str], folder: str, hostname: str, data: tuple[Bind, ...]
 ) -> dict[str, str]:
     """What the program sees; the run's own variables win."""
+    own = order.image.checkpoint
     modules = ":".join(inside(folder, path) for path in order.image.python_path)
     return {
         "LANG": "C.UTF-8",
@@ -54,7 +55,7 @@ def environment(
         "CYNTHUS_ATTEMPT": str(order.epoch),
         "CYNTHUS_DATA_DIR": data[0].target if data else f"{folder}/data",
         "CYNTHUS_OUTPUT_DIR": inside(folder, order.image.outputs),
-        "CYNTHUS_CHECKPOINT_DIR": CHECKPOINT,
+        "CYNTHUS_CHECKPOINT_DIR": inside(folder, own) if own else CHECKPOINT,
     }
 
 

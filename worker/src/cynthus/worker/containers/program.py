@@ -38,6 +38,11 @@ class Program:
         self._handle = _handle(pid)
 
     @property
+    def handle(self) -> int | None:
+        """A descriptor of its first process, where that can be seen from here."""
+        return self._handle if self._handle >= 0 else None
+
+    @property
     def visible(self) -> bool:
         """Its processes can be seen from here."""
         return self._handle >= 0

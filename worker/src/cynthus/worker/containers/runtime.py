@@ -23,6 +23,7 @@ from cynthus.worker.containers.stage import Stage
 from cynthus.worker.content import Content
 from cynthus.worker.control import Control
 from cynthus.worker.handover import Held
+from cynthus.worker.memory import Kills
 from cynthus.worker.orders import OrderInvalid, WorkOrder
 from cynthus.worker.process import UserProcess
 from cynthus.worker.runtime import Made
@@ -120,7 +121,11 @@ class ContainerRuntime:
             raise AttemptFailed(Cause("worker_failed", problem))
         say(f"{self._order.run_id}/{self._order.epoch} is taken over from a worker that was killed")
         program.attach(pid or self._known_pid(engine))
+        with suppress(SupervisorGone):
+            self._supervisor.watch(program.handle)
         self._spawn = lambda: pid
+        if self._order.image.checkpoint:
+            workspace.checkpoint = workspace.inside(self._order.image.checkpoint)
         return Made(workspace.inside(self._order.image.outputs), self._phases)
 
     def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
@@ -162,9 +167,10 @@ class ContainerRuntime:
             return proctree.Usage(0.0, 0)
         return proctree.Usage(used.cpu_seconds, used.memory_bytes)
 
-    def oom_kills(self) -> int:
+    def kills(self) -> Kills:
         """As the kernel counted in the container."""
-        return self._program.oom_kills if self._program else 0
+        count = self._program.oom_kills if self._program else 0
+        return Kills(count, (f"oom_kill 0 -> {count} in the container's cgroup",)) if count else Kills()
 
     def release(self) -> None:
         """Remove the container; what was used of the cache may be removed."""
@@ -173,6 +179,7 @@ class ContainerRuntime:
             self._remove(engine)
             with suppress(SupervisorGone):
                 self._supervisor.let_go()
+                self._supervisor.watch(None)
         if self._program is not None:
             self._program.close()
         if self._stage is not None:
