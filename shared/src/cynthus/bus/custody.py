@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from cynthus.bus.crew import Crew, Outcome
 from cynthus.bus.pace import Pace
 from cynthus.bus.ports import Delivery, Handler, Undecodable
+from cynthus.runtime.crash_points import reach
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +138,9 @@ class Custody(Generic[Lease]):
         self._handled, self._failed = [], []
         try:
             if handled:
+                reach("bus.before_acknowledge")
                 await self._leases.acknowledge(handled)
+                reach("bus.acknowledged")
             if failed:
                 await self._leases.put_back(failed)
         except Exception:

@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cynthus.runtime import crash_points
+
 MIN_KEY_CHARACTERS = 32
 _EMULATORS = ("PUBSUB_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST")
 _DEFAULTS = ("default", "change-me", "changeme", "insecure", "example", "secret")
@@ -55,6 +57,12 @@ class PlatformSettings(BaseSettings):
                 raise ValueError(f"{name} is set: unset it, or set CYNTHUS_ENVIRONMENT=embedded for a test")
         if self.environment == "production" and self.bus == "memory":
             raise ValueError("CYNTHUS_BUS=memory loses facts when the process ends; use postgres or pubsub")
+        return self
+
+    @model_validator(mode="after")
+    def _no_crash_point_in_production(self) -> Self:
+        if crash_points.armed(os.environ) is not None and self.environment == "production":
+            raise ValueError(f"{crash_points.SETTING} is set: it kills the process; unset it")
         return self
 
     def _weakness(self, key: str) -> str | None:

@@ -12,6 +12,7 @@ import structlog
 
 from cynthus.bus.backoff import Backoff
 from cynthus.bus.ports import BusUnavailable, Undecodable
+from cynthus.runtime.crash_points import reach
 from cynthus.store.consumer import Consumer
 from cynthus.store.feed import Fact, Feed, FeedUnavailable, id_of
 from cynthus.store.inbox import Inbox
@@ -96,13 +97,16 @@ class CatchUp:
                     missing = await self._missing(missing)
                 if missing:
                     self._log.warning("facts did not come by the bus", count=len(missing))
+                    reach("catch_up.before_hand_over")
                     await self._hand_over(await self._feed.facts(position, missing))
+                    reach("catch_up.handed_over")
             except PositionUnknown:
                 self._log.warning("the peer's history is an earlier one than before: read from its start")
                 position = START
                 continue
             if page.next != position:
                 await self._checkpoint.save(page.next)
+                reach("catch_up.checkpoint_saved")
             self._position = position = page.next
             if not page.more:
                 return

@@ -8,6 +8,7 @@ import structlog
 
 from cynthus.bus.ports import BusUnavailable, Delivery, EventBus, Undecodable
 from cynthus.events import Event
+from cynthus.runtime.crash_points import reach
 from cynthus.store.inbox import Inbox
 from cynthus.store.parked import Parked, park
 from cynthus.store.pauses import Pauses
@@ -131,7 +132,9 @@ class Consumer:
         handle = self._handlers[type(message.envelope.event)]
         for left in reversed(range(_APPEND_TRIES)):
             try:
+                reach("consumer.before_handle")
                 await handle(message)
+                reach("consumer.handled")
             except ConcurrentAppend:
                 if not left:
                     raise
@@ -147,7 +150,9 @@ class Consumer:
             self._excused.add(message_id)
 
     async def _put_aside(self, parked: Parked) -> None:
+        reach("consumer.before_park")
         await self._inbox.park(parked)
+        reach("consumer.parked")
         _log.error("message parked", service=self.service, message=parked.message_id, reason=parked.reason)
         if self._on_parked is None:
             return

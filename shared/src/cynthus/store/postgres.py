@@ -7,6 +7,7 @@ from datetime import timedelta
 import asyncpg
 
 from cynthus.events import Event
+from cynthus.runtime.crash_points import reach
 from cynthus.store.appended import Readers
 from cynthus.store.clock import Clock, utc_now
 from cynthus.store.database import Connection, Database
@@ -70,14 +71,17 @@ class PostgresEventStore:
         drafts = draft(events, why, self.source)
         if not drafts and not (why.cause and why.consumer):
             return []
+        reach("append.before_statement")
         try:
             recorded = await self._write(stream, drafts, expected, why)
         except (asyncpg.UniqueViolationError, _Refused) as error:
             raise await self._refusal(drafts, why) from error
         except StoreUnavailable:
             recorded = await self._read_back(drafts)
+        reach("append.committed")
         self._readers.add(recorded)
         self.database.announce(self.channel)
+        reach("append.announced")
         return recorded
 
     async def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
@@ -144,6 +148,7 @@ class PostgresEventStore:
             recorded = await self._insert(connection, stream, drafts, expected, why)
             for projection in self._projections:
                 await projection.apply(connection, recorded)
+            reach("append.before_commit")
             return recorded
 
     def _tables(self, stream: str, drafts: Sequence[Draft], expected: int) -> Tables | None:

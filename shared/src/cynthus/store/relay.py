@@ -10,6 +10,7 @@ import structlog
 
 from cynthus.bus.ports import BusUnavailable, EventBus
 from cynthus.events import Event
+from cynthus.runtime.crash_points import reach
 from cynthus.store.pauses import Pauses
 from cynthus.store.ports import Appended, Checkpoint, EventStore, Position, Recorded, StoreUnavailable
 
@@ -139,7 +140,9 @@ class Relay:
     async def _publish(self, recorded: Sequence[Recorded]) -> None:
         envelopes = [fact.envelope for fact in recorded if fact.decided and self._wants(fact)]
         if envelopes:
+            reach("relay.before_publish")
             await self._bus.publish(envelopes)
+            reach("relay.published")
 
     def _wants(self, recorded: Recorded) -> bool:
         return self._types is None or type(recorded.envelope.event) in self._types
@@ -148,7 +151,9 @@ class Relay:
         now = _now()
         if self._position is None or self._position == self._saved or now < self._saved_at + every_s:
             return
+        reach("relay.before_checkpoint")
         await self._checkpoint.save(self._position)
+        reach("relay.checkpoint_saved")
         self._saved, self._saved_at = self._position, now
 
 

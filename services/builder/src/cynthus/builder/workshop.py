@@ -13,6 +13,7 @@ from cynthus.builder.domain.build import Built, Failed
 from cynthus.builder.ports import Builds, Job
 from cynthus.bus.ports import BusUnavailable
 from cynthus.events import Cause
+from cynthus.runtime.crash_points import reach
 from cynthus.store.ports import StoreUnavailable
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ class Workshop:
                     self._places.release()
             if job is None:
                 return
+            reach("build.claimed")
             group.create_task(self._do(job))
 
     async def _do(self, job: Job) -> None:
@@ -84,7 +86,9 @@ class Workshop:
             outcome = await self._outcome(job)
             if isinstance(outcome, Failed) and outcome.transient:
                 outcome = await self._put_off(job, outcome)
+            reach("build.before_finish")
             await self._finish(job.run_id, outcome, time.monotonic() - begun)
+            reach("build.finished")
         except asyncio.CancelledError:
             await self._give_back(job)
             raise

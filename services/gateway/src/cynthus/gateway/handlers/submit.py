@@ -8,6 +8,7 @@ from cynthus.gateway.domain.problems import KeyReused
 from cynthus.gateway.domain.submission import SubmitRun
 from cynthus.gateway.handlers.acknowledgements import Acknowledgements
 from cynthus.gateway.ports import Accepted, KeyTaken, Submissions
+from cynthus.runtime.crash_points import reach
 from cynthus.secrets.ports import Secrets
 from cynthus.store.ports import EventStore, Why
 
@@ -37,12 +38,14 @@ class SubmitHandler:
         run_id = new_id("run")
         if command.secrets:
             await self._secrets.put(run_id, command.secrets)
+        reach("submit.before_append")
         self._acknowledgements.submit(command.owner, run_id)
         stem, number = self._words.stem(self._random()), 1
         while True:
             requested = command.requested(run_id, command.name or numbered(stem, number))
             try:
                 (fact,) = await self._store.append(f"run-{run_id}", [requested], expected=0, why=Why(actor))
+                reach("submit.accepted")
                 return Accepted(requested, fact.envelope.time), False
             except KeyTaken:
                 if earlier := await self._earlier(command):
