@@ -18,15 +18,17 @@ def _pass_on(number: int, _: FrameType | None) -> None:
         os.kill(_worker, number)
 
 
-def main(command: list[str]) -> int:
+def main(home: str, command: list[str]) -> int:
     """Stay until the last process of the machine has ended."""
     global _worker  # noqa: PLW0603 - one machine a process
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, _pass_on)
+    os.chdir(home)
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
         os.execv(command[0], command)  # noqa: S606 - never a shell
     _worker = pid
     while True:
@@ -39,4 +41,5 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[sys.argv.index("--") + 1 :]))
+    at = sys.argv.index("--")
+    sys.exit(main(sys.argv[at - 1], sys.argv[at + 1 :]))

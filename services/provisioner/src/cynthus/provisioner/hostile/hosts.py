@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class Hosts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: set[int] = set()
         self._firsts: dict[Place, dict[int, _First]] = {}
         self._seen: dict[int, Process] | None = None
         self._adopt()
@@ -50,8 +49,11 @@ class Hosts:
         return self._folder / "home"
 
     def look_again(self) -> None:
-        """What was seen of the process table is old."""
+        """What was seen of the process table is old; those that ended are reaped."""
         self._seen = None
+        for pid in list(self._children):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self._children.discard(pid)
 
     def home(self, place: Place) -> Path:
         """The disk of one machine: it goes when the machine goes."""
@@ -64,21 +66,23 @@ class Hosts:
         start.home.mkdir(parents=True, exist_ok=True)
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
-        marked = [str(self._folder), place.zone, place.name, str(boot), "--"]
-        with (logs / f"{place.name}.log").open("ab") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-IS", _FIRST, *marked, *start.command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**_inherited(), **start.environment},
-                cwd=start.home,
-                start_new_session=True,
-            )
-        self._children.append(child)
+        marked = [str(self._folder), place.zone, place.name, str(boot), str(start.home), "--"]
+        output = (1, str(logs / f"{place.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-IS", _FIRST, *marked, *start.command],
+            {**_inherited(), **start.environment},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, *output),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        self._children.add(pid)
         self.look_again()
-        process = self._table().get(child.pid)
-        self._firsts.setdefault(place, {})[boot] = _First(child.pid, process.started if process else -1)
+        process = self._table().get(pid)
+        self._firsts.setdefault(place, {})[boot] = _First(pid, process.started if process else -1)
 
     def worker(self, place: Place, boot: int) -> int | None:
         """The process that this boot started; None while it is being started."""
@@ -115,7 +119,6 @@ class Hosts:
         shutil.rmtree(self.home(place), ignore_errors=True)
 
     def _living(self, place: Place) -> list[_First]:
-        self._children = [child for child in self._children if child.poll() is None]
         return [first for first in self._firsts.get(place, {}).values() if _lives(self._table(), first)]
 
     def _table(self) -> dict[int, Process]:
@@ -133,7 +136,7 @@ class Hosts:
     def _adopt(self) -> None:
         for pid, process in process_table.living().items():
             arguments = process_table.arguments(pid)
-            if arguments[2:4] == [_FIRST, str(self._folder)] and arguments[7:8] == ["--"]:
+            if arguments[2:4] == [_FIRST, str(self._folder)] and arguments[8:9] == ["--"]:
                 place = Place(arguments[4], arguments[5])
                 self._firsts.setdefault(place, {})[int(arguments[6])] = _First(pid, process.started)
 
