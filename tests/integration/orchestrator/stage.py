@@ -104,6 +104,11 @@ class Stage:
             f"/internal/v1/{path}", params={"owner": owner, **query}, headers=headers
         )
 
+    async def delete(self, run_id: str, **query: str) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {INTERNAL}"}
+        url = f"/internal/v1/runs/{run_id}"
+        return await self.client.delete(url, params={"owner": OWNER, **query}, headers=headers)
+
     async def run(self, run_id: str) -> dict[str, Any]:
         answer = await self.ask(f"runs/{run_id}")
         assert answer.status_code == 200, answer.text

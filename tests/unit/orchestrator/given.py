@@ -8,6 +8,7 @@ from cynthus.events import (
     AttemptStarted,
     BuildFailed,
     Cause,
+    CheckpointSaved,
     DataMount,
     Dataset,
     DatasetFailed,
@@ -27,7 +28,7 @@ from cynthus.events import (
 from cynthus.orchestrator.domain.decide import decide
 from cynthus.orchestrator.domain.evolve import evolve
 from cynthus.orchestrator.domain.limits import Limits
-from cynthus.orchestrator.domain.messages import FinishAttempt, Message, ReportExit
+from cynthus.orchestrator.domain.messages import FinishAttempt, Message, ReportCheckpoint, ReportExit
 from cynthus.orchestrator.domain.run import Run
 
 RUN = "run_1"
@@ -90,6 +91,12 @@ def exit_fact(
     epoch: int = 1, *, code: int | None = 0, signal: int | None = None, cause: Cause | None = None
 ) -> AttemptExited:
     return AttemptExited(run_id=RUN, epoch=epoch, exit_code=code, signal=signal, cause=cause)
+
+
+def saved(epoch: int = 1, machine: str = "m1", *, manifest: str = "sha256:c") -> ReportCheckpoint:
+    return ReportCheckpoint(
+        CheckpointSaved(run_id=RUN, epoch=epoch, manifest=manifest, files=1, bytes=4), machine
+    )
 
 
 def exited(epoch: int = 1, machine: str = "m1", *, code: int | None = 0) -> ReportExit:

@@ -21,7 +21,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     LogGap: Answer(422, "log_gap", "Send the chunk that is expected."),
     LogsIncomplete: Answer(422, "logs_incomplete", "Send what is missing, then report again."),
     MachineNotWanted: Answer(410, "machine_not_wanted", "Leave."),
-    ManifestMissing: Answer(422, "manifest_missing", "Put the outputs' snapshot first, then report again."),
+    ManifestMissing: Answer(422, "manifest_missing", "Put the snapshot first, then report again."),
     RunAmbiguous: Answer(409, "run_ambiguous", "Give more characters of its id."),
     RunIsNotOver: Answer(409, "run_is_not_over", "Cancel it first: `cynthus cancel`."),
     RunNotFound: Answer(404, "run_not_found", "`cynthus ps` lists your runs."),

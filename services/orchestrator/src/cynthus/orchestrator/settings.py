@@ -23,6 +23,8 @@ class OrchestratorSettings(BaseSettings):
     """How often leases, retries and deadlines are looked at."""
     grace_s: float = 10.0
     """Between SIGTERM and SIGKILL."""
+    checkpoint_every_s: float = 60.0
+    """How often workers save a program's checkpoints; 0: only when it ends."""
     infrastructure_retries: int = 5
     machine_idle_s: float = 600.0
     """A machine that asks for work in vain for so long is told to leave."""

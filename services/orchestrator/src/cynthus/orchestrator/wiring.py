@@ -75,6 +75,7 @@ def terms_of(settings: OrchestratorSettings) -> Terms:
         grace_s=settings.grace_s,
         token_ttl_s=settings.token_ttl_s,
         machine_idle_s=settings.machine_idle_s,
+        checkpoint_every_s=settings.checkpoint_every_s,
         registry=_registry(settings),
     )
 

@@ -17,6 +17,7 @@ from cynthus.web.tokens import AttemptClaims, WorkerTokens
 
 _CHUNK_BYTES = 1024 * 1024
 _LONGEST_WAIT_S = 60.0
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
 
 
 class NextOrder(BaseModel):
@@ -56,6 +57,14 @@ class Exit(BaseModel):
         return AttemptExited(run_id=claims.run_id, epoch=claims.epoch, **own)
 
 
+class Checkpoint(BaseModel):
+    """A snapshot of the program's folder for checkpoints; its size is counted here."""
+
+    manifest: str = Field(pattern=_DIGEST)
+    files: int = Field(default=0, ge=0)
+    bytes: int = Field(default=0, ge=0)
+
+
 class SentLogs(BaseModel):
     """How much log the worker has sent."""
 
@@ -67,7 +76,7 @@ class Finished(Exit):
     """Everything is delivered."""
 
     logs: SentLogs = SentLogs()
-    outputs: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+    outputs: str | None = Field(default=None, pattern=_DIGEST)
 
 
 class ChunkPlace(BaseModel):
@@ -110,6 +119,13 @@ def router(attempts: Attempts, orders: Orders, logs: Logs, tokens: WorkerTokens)
         data = await _body(request)
         chunk = LogChunk(claims.run_id, claims.epoch, place.seq, place.source, place.offset, len(data))
         return {"next_seq": await logs.accept(claims.owner, chunk, data)}
+
+    @routes.post(f"{attempt}/checkpoint")
+    async def checkpoint(
+        body: Checkpoint, claims: Annotated[AttemptClaims, Depends(caller)]
+    ) -> dict[str, Any]:
+        await attempts.checkpoint(claims, body.manifest)
+        return {}
 
     @routes.post(f"{attempt}/exited")
     async def exited(body: Exit, claims: Annotated[AttemptClaims, Depends(caller)]) -> dict[str, Any]:

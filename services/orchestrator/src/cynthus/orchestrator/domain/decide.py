@@ -7,6 +7,7 @@ from cynthus.events import (
     AttemptExited,
     AttemptLost,
     AttemptStarted,
+    AttemptSuspected,
     BuildFailed,
     Cause,
     DatasetFailed,
@@ -35,7 +36,9 @@ from cynthus.orchestrator.domain.messages import (
     FinishAttempt,
     Message,
     OtherServicesFact,
+    ReportCheckpoint,
     ReportExit,
+    SuspectAttempt,
 )
 from cynthus.orchestrator.domain.run import Attempt, Run, State
 
@@ -56,11 +59,17 @@ def _taken(run: Run, message: Message, now: datetime, limits: Limits) -> list[Ev
         case AttemptStarted():
             attempt = counting(run, message.epoch, message.machine)
             return [message] if attempt.started_at is None and not attempt.complete else []
+        case ReportCheckpoint():
+            attempt = counting(run, message.saved.epoch, message.machine)
+            known = run.checkpoint is not None and run.checkpoint.manifest == message.saved.manifest
+            return [] if known or attempt.complete else [message.saved]
         case ReportExit():
             attempt = counting(run, message.exited.epoch, message.machine)
             return [message.exited] if attempt.exited_at is None else []
         case FinishAttempt():
             return _finished(run, message)
+        case SuspectAttempt():
+            return _suspected(run, message)
         case ExpireLease():
             return _expired(run, message)
         case CheckTime():
@@ -138,6 +147,19 @@ def _finished(run: Run, message: FinishAttempt) -> list[Event]:
     )
     first: list[AttemptExited] = [exited] if attempt.exited_at is None else []
     return [*first, sealed, committed]
+
+
+def _suspected(run: Run, message: SuspectAttempt) -> list[Event]:
+    attempt = run.current
+    if attempt is None or attempt.epoch != message.epoch or attempt.outcome is not None or run.over:
+        return []
+    if attempt.machine is None or attempt.vanished is not None or attempt.complete:
+        return []
+    return [
+        AttemptSuspected(
+            run_id=run.id, epoch=attempt.epoch, machine=attempt.machine, silent_s=message.silent_s
+        )
+    ]
 
 
 def _expired(run: Run, message: ExpireLease) -> list[Event]:

@@ -9,6 +9,7 @@ from cynthus.events import (
     AttemptLost,
     AttemptStarted,
     BuildFailed,
+    CheckpointSaved,
     DatasetFailed,
     DatasetReady,
     Event,
@@ -32,7 +33,7 @@ from cynthus.events import (
     VMReady,
 )
 from cynthus.orchestrator.domain import causes
-from cynthus.orchestrator.domain.run import Attempt, Build, Run, State
+from cynthus.orchestrator.domain.run import Attempt, Build, Checkpoint, Run, State
 
 _OUTCOMES: dict[type[Event], State] = {
     RunSucceeded: State.SUCCEEDED,
@@ -72,6 +73,9 @@ def _changes(run: Run, event: Event, at: datetime) -> dict[str, Any]:
             return _retry(run, event, at)
         case MachineDelayed() | VMReady() | VMFailed() | VMLost() | VMDeleted() | MachineReleased():
             return _machine(run, event, at)
+        case CheckpointSaved():
+            saved = {name: getattr(event, name) for name in ("epoch", "manifest", "files", "bytes")}
+            return _attempt(run, event.epoch, checkpoint=Checkpoint(**saved, at=at))
         case AttemptStarted() | AttemptExited() | AttemptLost() | LogsSealed() | OutputsCommitted():
             return _attempt(run, event.epoch, **_report(event, at))
         case _:

@@ -6,6 +6,7 @@ from cynthus.events import (
     AttemptExited,
     AttemptStarted,
     BuildFailed,
+    CheckpointSaved,
     DatasetFailed,
     DatasetReady,
     ImageBuilt,
@@ -45,6 +46,22 @@ class ReportExit:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportCheckpoint:
+    """The worker has stored a state of the user's program."""
+
+    saved: CheckpointSaved
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectAttempt:
+    """The worker of this attempt was not heard for so many seconds: its provider is to be asked."""
+
+    epoch: int
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExpireLease:
     """The worker of this attempt was not heard for a whole lease."""
 
@@ -69,5 +86,5 @@ OtherServicesFact = (
     | VMLost
     | VMDeleted
 )
-WorkersReport = AttemptStarted | ReportExit | FinishAttempt
-Message = OtherServicesFact | WorkersReport | ExpireLease | CheckTime
+WorkersReport = AttemptStarted | ReportCheckpoint | ReportExit | FinishAttempt
+Message = OtherServicesFact | WorkersReport | SuspectAttempt | ExpireLease | CheckTime

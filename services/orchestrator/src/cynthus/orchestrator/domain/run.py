@@ -40,6 +40,16 @@ class Build(_Value):
     phases_ms: dict[str, float] = Field(default_factory=dict)
 
 
+class Checkpoint(_Value):
+    """A state that a later attempt can go on from."""
+
+    epoch: int
+    manifest: str
+    files: int
+    bytes: int
+    at: datetime
+
+
 class Attempt(_Value):
     """One try to execute a run. A placeholder (`requested_at` None) holds facts that came too early."""
 
@@ -58,6 +68,7 @@ class Attempt(_Value):
     started_at: datetime | None = None
     pid: int | None = None
     phases_ms: dict[str, float] = Field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
     exited_at: datetime | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -144,6 +155,12 @@ class Run(_Value):
     def current(self) -> Attempt | None:
         """The newest attempt that was requested."""
         return self.attempts.get(self.epoch)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What the next attempt goes on from: the newest state of the newest attempt that saved one."""
+        saved = [attempt.checkpoint for attempt in self.attempts.values() if attempt.checkpoint is not None]
+        return max(saved, key=lambda checkpoint: checkpoint.epoch, default=None)
 
     @property
     def data_ready(self) -> bool:

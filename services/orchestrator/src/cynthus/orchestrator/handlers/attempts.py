@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
-from cynthus.events import AttemptExited, AttemptStarted, Heartbeat
-from cynthus.orchestrator.domain.messages import FinishAttempt, ReportExit
+from cynthus.events import AttemptExited, AttemptStarted, CheckpointSaved, Heartbeat
+from cynthus.orchestrator.domain.messages import FinishAttempt, ReportCheckpoint, ReportExit
 from cynthus.orchestrator.handlers.refusals import LogsIncomplete, ManifestMissing
 from cynthus.orchestrator.handlers.runs import RunHandler
 from cynthus.orchestrator.ports import Leases, LogIndex, LogTotals
@@ -83,6 +83,15 @@ class Attempts:
         )
         return self.rhythm.beat(stop)
 
+    async def checkpoint(self, claims: AttemptClaims, digest: str) -> None:
+        """A state is kept that another attempt can go on from. Raises ManifestMissing."""
+        await self.runs.check(claims.run_id, claims.epoch, claims.machine)
+        manifest_, files, size = await self._snapshot(claims.owner, digest)
+        saved = CheckpointSaved(
+            run_id=claims.run_id, epoch=claims.epoch, manifest=manifest_, files=files, bytes=size
+        )
+        await self.runs.tell(claims.run_id, ReportCheckpoint(saved, claims.machine), _why(claims))
+
     async def exited(self, claims: AttemptClaims, exited: AttemptExited) -> None:
         """The user's process ended."""
         await self.runs.tell(claims.run_id, ReportExit(exited, claims.machine), _why(claims))
@@ -93,7 +102,7 @@ class Attempts:
         """Everything is delivered. Raises LogsIncomplete, ManifestMissing."""
         await self.runs.check(claims.run_id, claims.epoch, claims.machine)
         self._check_logs(await self.logs.totals(claims.run_id, claims.epoch), sent)
-        digest, files, size = await self._outputs(claims.owner, outputs)
+        digest, files, size = await self._snapshot(claims.owner, outputs)
         message = FinishAttempt(
             exited=exited,
             machine=claims.machine,
@@ -113,19 +122,19 @@ class Attempts:
             if arrived != said:
                 raise LogsIncomplete(f"{arrived} bytes of {source} arrived, {said} were sent")
 
-    async def _outputs(self, owner: str, outputs: str | None) -> tuple[str, int, int]:
-        if outputs is None:
+    async def _snapshot(self, owner: str, wanted: str | None) -> tuple[str, int, int]:
+        if wanted is None:
             return await self._no_outputs(owner), 0, 0
         try:
-            data = b"".join([part async for part in self.blobs.get(keys.manifest(owner, outputs))])
+            data = b"".join([part async for part in self.blobs.get(keys.manifest(owner, wanted))])
         except BlobMissing as error:
-            raise ManifestMissing(f"there is no manifest {outputs}") from error
+            raise ManifestMissing(f"there is no manifest {wanted}") from error
         try:
             if len(data) > _BIG_MANIFEST_BYTES:
-                return outputs, *await asyncio.to_thread(_measure, data)
-            return outputs, *_measure(data)
+                return wanted, *await asyncio.to_thread(_measure, data)
+            return wanted, *_measure(data)
         except manifest.ManifestInvalid as error:
-            raise ManifestMissing(f"{outputs} is no manifest: {error}") from error
+            raise ManifestMissing(f"{wanted} is no manifest: {error}") from error
 
     async def _no_outputs(self, owner: str) -> str:
         """Nothing is committed as the empty snapshot, so that it can be fetched like any other."""

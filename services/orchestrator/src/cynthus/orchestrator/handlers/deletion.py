@@ -43,8 +43,7 @@ class Deletion:
     async def _delete_outputs(self, run: Run) -> None:
         """The manifest alone: blobs may belong to other snapshots too, and are collected elsewhere."""
         for attempt in run.attempts.values():
-            named = (
-                attempt.outputs.manifest if attempt.outputs is not None and attempt.outputs.files else None
-            )
-            if named is not None and not await self.runs.names_manifest(run, named):
-                await self.blobs.delete(keys.manifest(run.owner, named))
+            for kept in (attempt.outputs, attempt.checkpoint):
+                if kept is None or not kept.files or await self.runs.names_manifest(run, kept.manifest):
+                    continue
+                await self.blobs.delete(keys.manifest(run.owner, kept.manifest))

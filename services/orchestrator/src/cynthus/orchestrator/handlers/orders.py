@@ -46,6 +46,9 @@ class WorkOrder(BaseModel):
     next_beat_s: float
     lease_s: float
     checkpoint: str | None = None
+    """The snapshot that the program's folder for checkpoints begins with."""
+    checkpoint_every_s: float = 60.0
+    """How often that folder is saved; 0: only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Terms:
     grace_s: float
     token_ttl_s: float
     machine_idle_s: float
+    checkpoint_every_s: float = 60.0
     registry: RegistryAccess | None = None
 
 
@@ -130,6 +134,8 @@ class Orders:
             grace_s=self.terms.grace_s,
             next_beat_s=self.rhythm.next_beat_s,
             lease_s=self.rhythm.lease_s,
+            checkpoint=None if run.checkpoint is None else run.checkpoint.manifest,
+            checkpoint_every_s=self.terms.checkpoint_every_s,
         )
 
 

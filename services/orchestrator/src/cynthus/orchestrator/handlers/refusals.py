@@ -20,7 +20,7 @@ class MachineNotWanted(Exception):
 
 
 class ManifestMissing(Exception):
-    """The outputs' manifest is not in the object store, or is none."""
+    """The manifest of outputs or of a checkpoint is not in the object store, or is none."""
 
 
 @dataclass
