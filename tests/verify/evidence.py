@@ -1,0 +1,226 @@
+"""The evidence folder: JSON lines written by observers outside the product, read as streams."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.verify.facts import Fact, Stream, fact_of, gather
+from tests.verify.faults import Faults
+
+Json = dict[str, Any]
+
+FILES = ("client", "provider", "bus", "side", "worker", "blobs", "processes", "faults")
+TABLES = ("gateway.events", "orchestrator.events", "provisioner.events", "orchestrator.log_chunks")
+SETTINGS = ("lease_s", "machine_grace_s", "healed_at", "ended_at")
+MAY_BE_EMPTY = ("processes",)
+"""Nothing left on the host is what we hope for; the file itself must be there."""
+
+
+class EvidenceMissing(Exception):
+    """The folder is not a whole piece of evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file, `where` as `name.jsonl:number`."""
+
+    where: str
+    fields: Json
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.fields.get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+
+def read(path: Path, shown: str) -> Iterator[Line]:
+    """The lines of a file, one at a time. Raises EvidenceMissing for what is no JSON object."""
+    with path.open(encoding="utf-8") as file:
+        for number, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            where = f"{shown}:{number}"
+            try:
+                fields = json.loads(text)
+            except ValueError as error:
+                raise EvidenceMissing(f"{where} is no JSON: {error}") from error
+            if not isinstance(fields, dict):
+                raise EvidenceMissing(f"{where} is no object")
+            yield Line(where, fields)
+
+
+def seconds(value: object) -> float:
+    """A moment as seconds: a number, or ISO 8601 text as databases print it."""
+    if isinstance(value, int | float):
+        return float(value)
+    moment = datetime.fromisoformat(str(value))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def document(value: Any) -> Any:
+    """A JSON column, whether it was dumped as JSON or as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class Evidence:
+    """A folder of evidence. Raises EvidenceMissing when a file or a setting is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.missing = [*self._missing_files(), *self._missing_settings()]
+        if self.missing:
+            raise EvidenceMissing("; ".join(self.missing))
+
+    def _missing_files(self) -> Iterator[str]:
+        names = [f"{name}.jsonl" for name in FILES] + [f"sql/{name}.jsonl" for name in TABLES]
+        for name in names:
+            path = self.folder / name
+            if not path.is_file():
+                yield f"{name} is missing"
+            elif path.stat().st_size == 0 and path.stem not in MAY_BE_EMPTY and not name.startswith("sql"):
+                yield f"{name} is empty"
+        if not list((self.folder / "rebuilt").glob("*.jsonl")):
+            yield "rebuilt/ has no tables"
+
+    def _missing_settings(self) -> Iterator[str]:
+        if not (self.folder / "settings.json").is_file():
+            yield "settings.json is missing"
+            return
+        for name in SETTINGS:
+            if not isinstance(self.settings.get(name), int | float):
+                yield f"settings.json has no {name}"
+
+    @cached_property
+    def settings(self) -> Json:
+        found: Json = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+        return found
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """A setting that is a number."""
+        found = self.settings.get(name)
+        return default if found is None else float(found)
+
+    @property
+    def ended_at(self) -> float:
+        return self.number("ended_at")
+
+    def lines(self, name: str) -> Iterator[Line]:
+        """The lines of `<name>.jsonl`."""
+        return read(self.folder / f"{name}.jsonl", f"{name}.jsonl")
+
+    def rows(self, table: str) -> Iterator[Line]:
+        """The rows of a table such as `orchestrator.events`; none where it was not dumped."""
+        path = self.folder / "sql" / f"{table}.jsonl"
+        return read(path, f"sql/{path.name}") if path.is_file() else iter(())
+
+    def rebuilt(self) -> list[str]:
+        """The tables that were made anew from history."""
+        return sorted(path.stem for path in (self.folder / "rebuilt").glob("*.jsonl"))
+
+    def rebuilt_rows(self, table: str) -> Iterator[Line]:
+        return read(self.folder / "rebuilt" / f"{table}.jsonl", f"rebuilt/{table}.jsonl")
+
+    def schemas(self) -> list[str]:
+        """The services whose history was dumped."""
+        return sorted(path.name.split(".")[0] for path in (self.folder / "sql").glob("*.events.jsonl"))
+
+    @cached_property
+    def faults(self) -> Faults:
+        return Faults([(line.where, line.fields) for line in self.lines("faults")])
+
+    def facts(self, schema: str) -> Iterator[Fact]:
+        """The rows of a service's events table."""
+        for line in self.rows(f"{schema}.events"):
+            yield fact_of(line.where, line.fields, seconds(line["at"]), document(line["data"]))
+
+    def streams(self, schema: str) -> dict[str, Stream]:
+        """A service's history by run, each in version order."""
+        if schema not in self._streams:
+            self._streams[schema] = gather(self.facts(schema))
+        return self._streams[schema]
+
+    @cached_property
+    def _streams(self) -> dict[str, dict[str, Stream]]:
+        return {}
+
+    @property
+    def runs(self) -> dict[str, Stream]:
+        """What the orchestrator recorded of each run."""
+        return self.streams("orchestrator")
+
+    @cached_property
+    def side(self) -> dict[str, list[Line]]:
+        """What users' programs said of themselves, by run."""
+        return self._by_run("side")
+
+    @cached_property
+    def client(self) -> dict[str, list[Line]]:
+        """Requests that name or brought a run, by run, in the order they were sent."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines("client"):
+            run = run_of(line)
+            if run is not None:
+                found.setdefault(run, []).append(line)
+        return {run: sorted(lines, key=lambda line: float(line["t0"])) for run, lines in found.items()}
+
+    @cached_property
+    def seen_on_bus(self) -> dict[str, float]:
+        """When each event was first seen on the bus, by its id: it was committed by then."""
+        found: dict[str, float] = {}
+        for line in self.lines("bus"):
+            event_id = str(line["id"])
+            found[event_id] = min(float(line["t"]), found.get(event_id, float("inf")))
+        return found
+
+    @cached_property
+    def blobs(self) -> dict[str, Line]:
+        """The object store's listing at the end, by key."""
+        return {str(line["key"]): line for line in self.lines("blobs")}
+
+    def _by_run(self, name: str) -> dict[str, list[Line]]:
+        found: dict[str, list[Line]] = {}
+        for line in self.lines(name):
+            found.setdefault(str(line["run"]), []).append(line)
+        return {run: sorted(lines, key=lambda line: float(line["t"])) for run, lines in found.items()}
+
+    def time_of(self, fact: Fact) -> float:
+        """Its own time, or the bus tap's while the services' clocks were meddled with."""
+        return self.seen_on_bus.get(fact.id, fact.at) if self.faults.of("clock") else fact.at
+
+    def committed_by(self, fact: Fact, tolerance_s: float) -> float:
+        """A moment by which the fact was committed for certain; its own time counts if clocks are right."""
+        seen = self.seen_on_bus.get(fact.id, float("inf"))
+        if self.faults.of("clock"):
+            return seen
+        return min(seen, fact.at + tolerance_s)
+
+
+def run_of(line: Line) -> str | None:
+    """The run a request was about, or brought."""
+    if line.get("run"):
+        return str(line["run"])
+    answer = line.get("answer")
+    if line["op"] == "create" and accepted(line) and isinstance(answer, dict):
+        return answer.get("id")
+    return None
+
+
+def asked(line: Line, name: str) -> str | None:
+    """What a request said under a name: in its body, or in its address."""
+    sent = line.get("sent")
+    if isinstance(sent, dict) and sent.get(name) is not None:
+        return str(sent[name])
+    query = parse_qs(urlsplit(str(line.get("path") or "")).query)
+    return query[name][0] if query.get(name) else None
+
+
+def accepted(line: Line) -> bool:
+    """Whether the answer was a 2xx."""
+    status = line.get("status")
+    return status is not None and 200 <= status < 300
