@@ -21,9 +21,10 @@ from cynthus.provisioner.adapters.postgres_holds import MachineHolds
 from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
 from cynthus.provisioner.adapters.postgres_requests import RequestTable
 from cynthus.provisioner.domain.host import Host
-from cynthus.provisioner.domain.pool import Limits, Stage
+from cynthus.provisioner.domain.machine import Stage
+from cynthus.provisioner.domain.pool import Limits
 from cynthus.provisioner.handlers import DemandHandler
-from cynthus.provisioner.ports import MachineRefused, MachineSpec
+from cynthus.provisioner.ports import Greeting, Intent, MachineRefused, MachineSpec
 from cynthus.provisioner.reconciler import Reconciler
 from cynthus.store.database import open_database
 from cynthus.store.migrations import migrate
@@ -52,12 +53,19 @@ class Pool:
             lambda: self.handler,
             lambda name: MachineSpec(name, "http://x", "t"),
             limits=limits,
-            now=lambda: self.now,
         )
+        self.limits = limits
 
     async def tick(self):
         await self.handler.serve_waiting()
         await self.reconciler.tick()
+
+    async def later(self, seconds):
+        """Time passes: everything in the ledger is so much older."""
+        times = ("since", "next_try", "asked_at", "absent_since", "needless_since")
+        older = ", ".join(f"{name} = {name} - make_interval(secs => $1)" for name in times)
+        async with self.store.database.connection() as connection:
+            await connection.execute(f"UPDATE provisioner.machines SET {older}", float(seconds))
 
     async def request(self, run="r1", epoch=1, **wish) -> Delivery:
         event = MachineRequested(run_id=run, epoch=epoch, owner="o", resources=Resources(**wish))
@@ -75,9 +83,12 @@ class Pool:
         return delivery
 
     async def hello(self) -> str:
-        (name,) = [row.name for row in await self.ledger.machines() if row.stage is Stage.BOOTING]
-        assert await self.ledger.hello(name)
+        (name,) = [row.name for row in await self.rows() if row.stage is Stage.BOOTING]
+        assert await self.ledger.hello(name, "boot-1") is Greeting.WELCOME
         return name
+
+    async def rows(self):
+        return (await self.ledger.snapshot()).rows
 
     async def kinds(self, run="r1"):
         return [recorded.envelope.event.kind for recorded in await self.store.read(f"run-{run}")]
@@ -135,9 +146,16 @@ async def test_more_runs_than_places_wait_and_say_so(pool):
 
 
 async def test_an_intent_without_its_call_is_carried_out_later(pool):
-    await pool.ledger.intend("cyn-left")
+    await pool.request()
+    intent = Intent("cyn-left", "here", "req-left", "a request waits")
+    assert await pool.ledger.intend(intent, pool.limits, timedelta(seconds=1))
     await pool.tick()
-    assert set(pool.machines.specs) == {"cyn-left"}
+    assert pool.machines.specs == {}
+    await pool.later(1)
+    await pool.tick()
+    assert [(spec.name, spec.request_id) for spec in pool.machines.specs.values()] == [
+        ("cyn-left", "req-left")
+    ]
 
 
 async def test_a_machine_that_goes_away_is_lost_to_its_run_once(pool):
@@ -163,7 +181,11 @@ async def test_an_idle_machine_goes_when_its_time_is_over_and_its_last_run_is_to
     machine = await pool.hello()
     await pool.tick()
     await pool.release()
-    pool.now += timedelta(seconds=11)
+    await pool.tick()
+    await pool.later(9)
+    await pool.tick()
+    assert set(pool.machines.specs) == {machine}
+    await pool.later(2)
     await pool.tick()
     await pool.tick()
     assert pool.machines.specs == {}
@@ -190,8 +212,9 @@ async def test_a_deleted_machine_is_told_to_leave(pool):
     await pool.request()
     await pool.tick()
     (name,) = pool.machines.specs
-    assert await pool.ledger.deleting(name)
-    assert not await pool.ledger.hello(name)
+    (row,) = await pool.rows()
+    assert await pool.ledger.close(row, "a test", timedelta())
+    assert await pool.ledger.hello(name, "boot-1") is Greeting.UNWANTED
 
 
 async def test_a_wish_that_cannot_be_served_fails_at_once(pool):
@@ -216,18 +239,47 @@ async def test_the_ledger_refuses_to_hold_one_machine_twice(pool):
     machine = await pool.hello()
     await pool.tick()
     assert await pool.ledger.idle_machine() is None
-    assert not await pool.ledger.deleting(machine)
+    held = await pool.ledger.find(machine)
+    assert not await pool.ledger.close(held, "a test", timedelta())
 
 
 async def test_a_handled_message_is_not_handled_again_by_another_replica(pool):
-    delivery = await pool.release("unknown")
-    assert await pool.kinds("unknown") == []
     request = await pool.request("r9")
     other = Pool(pool.ledger._database)
     with contextlib.suppress(AlreadyHandled):
         await other.handler.requested(request)
     assert (await pool.kinds("r9")).count("machine.requested") == 1
-    assert delivery.attempt == 1
+
+
+async def test_a_request_that_comes_after_its_release_gets_no_machine(pool):
+    await pool.request("r0")
+    await pool.tick()
+    await pool.hello()
+    await pool.release("r0")
+    await pool.release()
+    await pool.request()
+    await pool.tick()
+    assert await pool.kinds() == ["machine.released"]
+    assert await pool.ledger.held() == 0
+
+
+async def test_a_newer_request_of_a_run_takes_the_machine_of_the_older_one_away(pool):
+    await pool.request()
+    await pool.tick()
+    machine = await pool.hello()
+    await pool.tick()
+    await pool.request(epoch=2)
+    assert (await pool.ledger.find(machine)).stage is Stage.DELETING
+    await pool.release(epoch=1)
+    await pool.tick()
+    assert await pool.ledger.held() == 0
+    assert machine not in pool.machines.specs
+
+
+async def test_a_newer_request_ends_an_older_one_that_still_waits(pool):
+    await pool.request()
+    await pool.request(epoch=2)
+    assert [(one.run_id, one.epoch) for one in await pool.ledger.waiting()] == [("r1", 2)]
 
 
 async def test_requests_rebuilt_from_the_history_equal_the_live_ones(pool):

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from cynthus.bus.ports import Delivery
-from cynthus.events import Event, MachineReleased, MachineRequested, VMDeleted
+from cynthus.events import AttemptLost, Event, MachineReleased, MachineRequested, VMDeleted
 from cynthus.provisioner.domain import demand
-from cynthus.provisioner.domain.demand import Assign, Demand, Fail, Lose, Offer
+from cynthus.provisioner.domain.demand import Assign, Delay, Demand, Fail, Lose, Offer
 from cynthus.provisioner.ports import Ledger, Machines
 from cynthus.store.ports import ConcurrentAppend, EventStore, Recorded, Why
 
@@ -66,42 +66,52 @@ class DemandHandler:
         await self._append(message.run_id, events, history, why)
         self._changed()
 
+    async def fenced(self, delivery: Delivery) -> None:
+        """An attempt is fenced: whatever still runs on its machine is to end, so the machine goes."""
+        message = delivery.envelope.event
+        assert isinstance(message, AttemptLost)
+        why = Why(actor=ACTOR, cause=delivery.envelope, consumer=SERVICE)
+        history = await self._store.read(_stream(message.run_id))
+        await self._append(message.run_id, demand.fence(_replay(history), message), history, why)
+        self._changed()
+
     async def serve_waiting(self) -> int:
         """Give idle machines to waiting requests, oldest first; how many were served."""
         served = 0
         async with self._turn:
             for waiting in await self._ledger.waiting():
                 machine = await self._ledger.idle_machine()
-                if machine is None:
+                if machine is None or await self._ledger.held() >= self._slots:
                     break
                 await self.settle(Assign(waiting.run_id, waiting.epoch, machine, reused=False))
                 served += 1
         return served
 
-    async def settle(self, command: Assign | Fail | Lose) -> None:
+    async def settle(self, command: Assign | Fail | Delay | Lose) -> None:
         """Answer a request that was taken in earlier."""
         history = await self._store.read(_stream(command.run_id))
         events = demand.settle(_replay(history), command)
         await self._append(command.run_id, events, history, Why(actor=ACTOR))
 
     async def report_deleted(self, run_id: str, machine: str) -> None:
-        """Tell in the history of the run that used it last that a machine is gone."""
+        """Tell in the history of the run that used it last that a machine is gone; once."""
         while True:
             history = await self._store.read(_stream(run_id))
-            events = [VMDeleted(run_id=run_id, machine=machine)]
+            deleted = VMDeleted(run_id=run_id, machine=machine)
+            if any(recorded.envelope.event == deleted for recorded in history):
+                return
             try:
-                return await self._append(run_id, events, history, Why(actor=ACTOR))
+                await self._append(run_id, [deleted], history, Why(actor=ACTOR))
             except ConcurrentAppend:
                 continue
+            return
 
     async def _offer(self) -> Offer:
-        machine = await self._ledger.idle_machine()
-        if machine is not None:
-            return Offer(machine=machine)
         held = await self._ledger.held()
         if held >= self._slots:
             return Offer(delay=f"waiting for a free place: {held} of {self._slots} are taken")
-        return Offer()
+        machine = await self._ledger.idle_machine()
+        return Offer() if machine is None else Offer(machine=machine)
 
     async def _append(self, run_id: str, events: Sequence[Event], history: list[Recorded], why: Why) -> None:
         if events:

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from cynthus.provisioner.domain.host import Host
-from cynthus.provisioner.domain.pool import Listed, MachineRow, Standing
+from cynthus.provisioner.domain.machine import Listed, MachineRow, Snapshot, Standing
+from cynthus.provisioner.domain.pool import Limits, Marks
 
 __all__ = [
+    "Greeting",
+    "Intent",
     "Ledger",
     "Listed",
     "MachineRefused",
@@ -17,6 +22,7 @@ __all__ = [
     "OutOfStock",
     "ProviderAway",
     "QuotaReached",
+    "Refusal",
     "Standing",
     "Throttled",
     "Waiting",
@@ -101,17 +107,57 @@ class Machines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A request that has no machine yet."""
+    """A request that has no machine yet; `delayed` when its run was told why."""
 
     run_id: str
     epoch: int
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A machine that is about to be asked for."""
+
+    name: str
+    zone: str
+    request_id: str
+    why: str
+
+
+class Refusal(StrEnum):
+    """Why a provider did not make a machine."""
+
+    OUT_OF_STOCK = "out_of_stock"
+    QUOTA = "quota"
+    REFUSED = "refused"
+
+
+class Greeting(StrEnum):
+    """What a hello means."""
+
+    WELCOME = "welcome"
+    UNWANTED = "unwanted"
+    AGAIN = "again"
+    """The machine was up before and has started anew: what ran on it is dead."""
 
 
 class Ledger(Protocol):
-    """Our record of machines and requests."""
+    """Our record of machines and requests. Its clock dates everything, and tells ages.
 
-    async def machines(self) -> Sequence[MachineRow]:
-        """Every machine that is not gone."""
+    A method that takes a MachineRow changes nothing, and says False, when the row is not in that stage any
+    more, since that very moment: whoever decided on what he had read may have been overtaken.
+    """
+
+    async def claim_look(self, gap_s: float) -> bool:
+        """Whether it is our turn to look at the provider: of all replicas one may, every so many seconds."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Machines that are not gone, and what bears on creating more."""
+        ...
+
+    async def find(self, name: str) -> MachineRow | None:
+        """One machine, also when it is gone."""
         ...
 
     async def waiting(self, limit: int = 100) -> Sequence[Waiting]:
@@ -126,22 +172,45 @@ class Ledger(Protocol):
         """How many machines are held."""
         ...
 
-    async def intend(self, name: str) -> None:
-        """Record the intent to create a machine; committed before the provider is called."""
+    async def intend(self, intent: Intent, limits: Limits, pause: timedelta) -> bool:
+        """Record an intent before the provider is called; the call is not repeated before the pause is over.
+
+        False, and nothing is written, when no machine is lacking: decided for all replicas one by one.
+        """
+        ...
+
+    async def asking(self, machine: MachineRow, pause: timedelta) -> bool:
+        """Count one more call for a machine before it is made; the next one not before the pause is over."""
+        ...
+
+    async def put_off(self, name: str, pause: timedelta) -> None:
+        """No call for this machine before the pause is over."""
         ...
 
     async def created(self, name: str) -> None:
-        """The provider took the call."""
+        """The provider took the call, or lists the machine."""
         ...
 
-    async def hello(self, name: str) -> bool:
-        """A machine's worker said hello. False: we do not want that machine (any more)."""
+    async def refused(self, name: str, refusal: Refusal, why: str) -> None:
+        """The provider did not make the machine. After earlier calls of unknown outcome it is deleted."""
         ...
 
-    async def deleting(self, name: str) -> bool:
-        """Decide to delete a machine that nobody holds. False: somebody holds it now."""
+    async def hello(self, name: str, boot: str | None) -> Greeting:
+        """A machine's worker said hello. `boot` is the same for all workers that go on with one's work."""
         ...
 
-    async def gone(self, name: str) -> str | None:
-        """The provider no longer lists the machine; the last run it was held for."""
+    async def close(self, machine: MachineRow, why: str, pause: timedelta) -> bool:
+        """Decide to delete a machine that nobody holds, and count the first call."""
+        ...
+
+    async def adopt(self, listed: Listed, why: str) -> bool:
+        """Take a machine in that should not be there, to delete it. False: it is known and wanted."""
+        ...
+
+    async def mark(self, marks: Marks) -> None:
+        """Note what a listing showed."""
+        ...
+
+    async def gone(self, machine: MachineRow) -> bool:
+        """The provider no longer lists the machine."""
         ...

@@ -2,16 +2,32 @@
 
 from collections.abc import Sequence
 
-from cynthus.events import Event, MachineDelayed, MachineReleased, MachineRequested, VMFailed, VMLost, VMReady
+from cynthus.events import (
+    AttemptLost,
+    Event,
+    MachineDelayed,
+    MachineReleased,
+    MachineRequested,
+    VMFailed,
+    VMLost,
+    VMReady,
+)
 from cynthus.store.database import Connection
 from cynthus.store.ports import Recorded
 
 _ADD = """
     INSERT INTO provisioner.requests (run_id, epoch, stage, "order") VALUES ($1, $2, 'waiting', $3)
 """
+_SUPERSEDE = """
+    UPDATE provisioner.requests SET stage = 'released' WHERE run_id = $1 AND epoch < $2 AND stage = 'waiting'
+"""
 _DELAY = "UPDATE provisioner.requests SET delayed = true WHERE run_id = $1 AND epoch = $2"
 _SERVE = """
     UPDATE provisioner.requests SET stage = 'served', machine = $3 WHERE run_id = $1 AND epoch = $2
+"""
+_END_UNLESS_OVER = """
+    UPDATE provisioner.requests SET stage = $3
+    WHERE run_id = $1 AND epoch = $2 AND stage IN ('waiting', 'served')
 """
 _END = "UPDATE provisioner.requests SET stage = $3 WHERE run_id = $1 AND epoch = $2"
 
@@ -32,6 +48,8 @@ class RequestTable:
 async def _apply(connection: Connection, event: Event, order: int) -> None:
     match event:
         case MachineRequested(run_id=run_id, epoch=epoch):
+            if epoch > 1:
+                await connection.execute(_SUPERSEDE, run_id, epoch)
             await connection.execute(_ADD, run_id, epoch, order)
         case MachineDelayed(run_id=run_id, epoch=epoch):
             await connection.execute(_DELAY, run_id, epoch)
@@ -39,6 +57,8 @@ async def _apply(connection: Connection, event: Event, order: int) -> None:
             await connection.execute(_SERVE, run_id, epoch, machine)
         case MachineReleased(run_id=run_id, epoch=epoch):
             await connection.execute(_END, run_id, epoch, "released")
+        case AttemptLost(run_id=run_id, epoch=epoch):
+            await connection.execute(_END_UNLESS_OVER, run_id, epoch, "released")
         case VMFailed(run_id=run_id, epoch=epoch):
             await connection.execute(_END, run_id, epoch, "failed")
         case VMLost(run_id=run_id, epoch=epoch):

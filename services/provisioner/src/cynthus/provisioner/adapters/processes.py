@@ -32,7 +32,7 @@ class ProcessMachines:
         self,
         home: Path,
         *,
-        kill_after_s: float = 15.0,
+        kill_after_s: float = 2.0,
         take_over_s: float = 10.0,
         containers: LeftContainers | None = None,
     ) -> None:

@@ -1,6 +1,6 @@
 """What machines say to the provisioner."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel
 
 from cynthus.provisioner.domain.prepull import Prepull
-from cynthus.provisioner.ports import Ledger
 from cynthus.web.problems import Refused
 from cynthus.web.tokens import TokenRefused, WorkerTokens
 
@@ -22,6 +21,8 @@ class Hello(BaseModel):
     memory_bytes: int
     version: str
     runtimes: list[str]
+    boot: str | None = None
+    """The same for a worker and those that take its work over; another one means that it started anew."""
 
 
 class WantedImage(BaseModel):
@@ -70,7 +71,7 @@ class Invitation:
 
 
 def router(
-    ledger: Ledger, tokens: WorkerTokens, invitation: Invitation, greeted: Callable[[], None]
+    greet: Callable[[str, str | None], Awaitable[bool]], tokens: WorkerTokens, invitation: Invitation
 ) -> APIRouter:
     """Routes under /worker/v1."""
     routes = APIRouter(prefix="/worker/v1")
@@ -84,9 +85,8 @@ def router(
             raise Refused(401, "token_refused", str(refusal)) from refusal
         if machine != body.machine:
             raise Refused(403, "forbidden", "the token is another machine's")
-        if not await ledger.hello(machine):
+        if not await greet(machine, body.boot):
             raise Refused(410, "not_wanted", "this machine is not wanted any more", hint="Stop.")
-        greeted()
         return invitation.welcome(token)
 
     return routes
