@@ -9,6 +9,8 @@ from pathlib import Path
 
 import uvloop
 
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.report import report
 from tests.chaos.scene import play
 from tests.chaos.settings import Settings
 from tests.chaos.stage import Stage
@@ -25,10 +27,12 @@ def main(arguments: Sequence[str]) -> int:
         in_flight=given.in_flight,
         bus=given.bus,
         calm=given.calm,
+        faults=tuple(given.fault or ()),
     )
     print(f"seed {settings.seed}, evidence in {folder}", flush=True)
-    uvloop.run(play(folder, settings, calm))
-    return 0
+    trouble = calm if settings.calm else Nemesis(settings.seed, settings.faults)
+    uvloop.run(play(folder, settings, trouble))
+    return report(folder)
 
 
 async def calm(_: Stage, healed: asyncio.Event) -> None:

@@ -28,13 +28,19 @@ async def dump(url: str, folder: Path) -> int:
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             for schema, table in await connection.fetch(_TABLES, list(SERVICES)):
-                with (folder / f"{schema}.{table}.jsonl").open("w") as file:
-                    rows = connection.cursor(f'SELECT to_jsonb(t)::text FROM "{schema}"."{table}" AS t')
-                    async for (row,) in rows:
-                        file.write(row + "\n")
-                        count += 1
+                count += await dump_table(connection, schema, table, folder)
     finally:
         await connection.close()
+    return count
+
+
+async def dump_table(connection: Any, schema: str, table: str, folder: Path) -> int:
+    """One table, inside a transaction of the caller's; how many rows."""
+    count = 0
+    with (folder / f"{schema}.{table}.jsonl").open("w") as file:
+        async for (row,) in connection.cursor(f'SELECT to_jsonb(t)::text FROM "{schema}"."{table}" AS t'):
+            file.write(row + "\n")
+            count += 1
     return count
 
 

@@ -33,6 +33,11 @@ class Running:
         return arguments[arguments.index("--machine") + 1]
 
     @property
+    def is_agent(self) -> bool:
+        """A worker itself, and not the first process of a machine that started one."""
+        return self.command[1:3] == ("-m", "cynthus.worker")
+
+    @property
     def run(self) -> str | None:
         """The run whose program this is."""
         return self.environment.get("CYNTHUS_RUN_ID")

@@ -11,6 +11,7 @@ from tests.chaos import evidence
 from tests.chaos.caller import Caller
 from tests.chaos.journal import Journal
 from tests.chaos.ledger import ProcessLedger
+from tests.chaos.rebuilding import rebuild_all
 from tests.chaos.settings import Settings
 from tests.chaos.side import SideChannel
 from tests.chaos.stack import Stack
@@ -69,6 +70,7 @@ async def _act(stack: Stack, caller: Caller, side: SideChannel, journal: Journal
     ledger.cancel()
     await stack.stop_services()
     await evidence.dump(stack.database_url(), stack.folder / "sql")
+    await rebuild_all(stack.database_url(), settings, stack.folder / "rebuilt")
     evidence.list_blobs(stack.folder / "blobs", journal)
     stack.write_settings(
         began_at=began, healed_at=healed_at, over_at=over_at, ended_at=time.time(), left=len(left)

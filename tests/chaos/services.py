@@ -24,7 +24,7 @@ class ServiceProcess:
         self.restart_after_s = 0.3
         self.extra: dict[str, str] = {}
         self.starts = 0
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._journal = journal
         self._log = journal.folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,7 +83,7 @@ class ServiceProcess:
     def _launch(self) -> None:
         command = [sys.executable, "-m", f"cynthus.{self.name}"]
         with self._log.open("ab") as log:
-            self._process = spawn(command, {**self._environment, **self.extra}, log)
+            self._process = spawn(command, {**self.environment, **self.extra}, log)
         self.starts += 1
 
     async def _keep(self) -> None:

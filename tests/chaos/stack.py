@@ -40,6 +40,7 @@ class Stack:
         self.journal = journal
         self.mark = secrets.token_hex(8)
         self.token = secrets.token_hex(32)
+        self.project = f"chaos-{self.mark}"
         self.database = PostgresServer(folder / "postgres", settings=_DATABASE)
         self.links: dict[str, Link] = {}
         self.services: dict[str, ServiceProcess] = {}
@@ -131,6 +132,12 @@ class Stack:
             environment = {**self._outside(), **own[name], "CYNTHUS_DATABASE_URL": self.database_url(name)}
             self.services[name] = ServiceProcess(name, self._ports[name], environment, self.journal)
 
+    def twin(self, name: str) -> ServiceProcess:
+        """Another process of a service, at a port of its own that nobody is told."""
+        service, port = self.services[name], free_ports(1)[0]
+        own = {**service.environment, f"CYNTHUS_{name.upper()}_PORT": str(port)}
+        return ServiceProcess(name, port, own, self.journal)
+
     def database_url(self, name: str | None = None) -> str:
         """The DSN of PostgreSQL itself, or of a service's link to it."""
         if name is None:
@@ -140,7 +147,7 @@ class Stack:
     def _outside(self) -> dict[str, str]:
         foreign = ("CYNTHUS_", "PYTHONDONTWRITEBYTECODE", "PUBSUB_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        bus = {"PUBSUB_EMULATOR_HOST": self.bus.near, "CYNTHUS_PUBSUB_PROJECT": f"chaos-{self.mark}"}
+        bus = {"PUBSUB_EMULATOR_HOST": self.bus.near, "CYNTHUS_PUBSUB_PROJECT": self.project}
         return {
             **kept,
             **(bus if self.settings.bus == "pubsub" else {}),

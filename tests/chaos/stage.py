@@ -26,12 +26,9 @@ class Stage:
         return self.stack.settings
 
     def agents(self) -> list[Running]:
-        """Worker agents: for each machine the process that started first."""
-        found: dict[str, Running] = {}
-        for one in sorted(workers(self.stack.folder), key=lambda one: one.pid):
-            assert one.machine is not None
-            found.setdefault(one.machine, one)
-        return list(found.values())
+        """Worker agents, in the order of their machines' names."""
+        found = [one for one in workers(self.stack.folder) if one.is_agent]
+        return sorted(found, key=lambda one: (one.machine or "", one.pid))
 
     def an_agent(self, random: Random) -> Running | None:
         """One of them."""
