@@ -7,7 +7,10 @@ import pytest
 from cynthus.orchestrator.adapters.postgres_leases import PostgresLeases
 from cynthus.orchestrator.adapters.postgres_logs import PostgresLogIndex
 from cynthus.orchestrator.domain.messages import Fenced
+from cynthus.orchestrator.domain.rhythm import Rhythm
+from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.ports import LogChunk
+from cynthus.web.tokens import AttemptClaims
 from tests.integration.orchestrator.scenes import running
 
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
@@ -23,7 +26,9 @@ def writes(stage, run_id):
     chunk = LogChunk(run_id, 1, 0, "stdout", 0, 5)
     return {
         "log": lambda: PostgresLogIndex(stage.database).add(chunk),
-        "beat": lambda: PostgresLeases(stage.database).renew(run_id, 1, 60, cpu_seconds=0, memory_bytes=0),
+        "beat": lambda: Heartbeats(PostgresLeases(stage.database), Rhythm()).beat(
+            AttemptClaims(run_id, 1, "local", "m"), 0.0, 0
+        ),
     }
 
 

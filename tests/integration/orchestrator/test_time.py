@@ -12,6 +12,8 @@ from cynthus.orchestrator.adapters.postgres_leases import PostgresLeases
 from cynthus.orchestrator.adapters.postgres_projection import RunTables
 from cynthus.orchestrator.adapters.postgres_runs import PostgresRuns
 from cynthus.orchestrator.domain.limits import Limits
+from cynthus.orchestrator.domain.rhythm import Rhythm
+from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import RunHandler
 from cynthus.orchestrator.reaper import Reaper
@@ -30,7 +32,9 @@ def make_reaper(stage: Stage) -> Reaper:
         stage.database, schema="orchestrator", source="orchestrator", projections=tables
     )
     handler = RunHandler(store, recent, ProcessBell(), limits)
-    return Reaper(PostgresRuns(stage.database), PostgresLeases(stage.database), handler, LEASE_S)
+    leases = PostgresLeases(stage.database)
+    heartbeats = Heartbeats(leases, Rhythm(lease_s=LEASE_S))
+    return Reaper(PostgresRuns(stage.database), leases, handler, heartbeats)
 
 
 @dataclass
@@ -83,6 +87,21 @@ async def test_a_beat_renews_the_lease(stage, time):
     assert (await stage.run(worker.run_id))["state"] == "RUNNING"
     (lease,) = await stage.rows("leases")
     assert (lease["cpu_seconds"], lease["memory_bytes"], lease["expired"]) == (1.5, 2, False)
+
+
+async def test_a_silent_worker_is_suspected_once_and_again_after_it_was_heard(stage, time):
+    worker = await running(stage)
+    assert (await worker.call("heartbeat")).status_code == 200
+    for _ in range(2):
+        await time.pass_(6)
+    kinds = await stage.kinds(worker.run_id)
+    assert kinds[-1] == "attempt.suspected"
+    assert kinds.count("attempt.suspected") == 1
+    assert (await stage.run(worker.run_id))["state"] == "RUNNING"
+    assert (await worker.call("heartbeat")).status_code == 200
+    await stage.execute("UPDATE orchestrator.leases SET renewed_at = renewed_at + interval '20 s'")
+    await time.pass_(30)
+    assert (await stage.kinds(worker.run_id)).count("attempt.suspected") == 2
 
 
 async def test_no_beat_brings_back_a_lease_that_was_judged(stage, time):

@@ -76,13 +76,33 @@ class History:
     over: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A worker was heard: its attempt, and what that has used and uses."""
+
+    run_id: str
+    epoch: int
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """An attempt whose worker was not heard for so many seconds."""
+
+    run_id: str
+    epoch: int
+    seconds: float
+
+
 class Leases(Protocol):
     """Who may speak for a run, until when, by the database's clock."""
 
-    async def renew(
-        self, run_id: str, epoch: int, lease_s: float, *, cpu_seconds: float, memory_bytes: int
-    ) -> str | None:
-        """Extend a lease and tell whether to stop, and why. Raises Fenced; nothing is written then."""
+    async def renew(self, renewals: Sequence[Renewal], lease_s: float) -> dict[tuple[str, int], str | None]:
+        """Extend leases, in one step: why to stop, if so, for each (run, epoch) that counts.
+
+        What is not in the answer is fenced, and nothing was written for it.
+        """
         ...
 
     async def expire(self, now: datetime) -> list[tuple[str, int]]:
@@ -91,6 +111,14 @@ class Leases(Protocol):
 
     async def extend(self, lease_s: float) -> None:
         """Give every open lease another `lease_s`, from now or from its end, whichever is later."""
+        ...
+
+    async def silent(self, now: datetime, after_s: float) -> list[Silence]:
+        """Attempts that beat once and were not heard for `after_s`; each silence is told once."""
+        ...
+
+    async def count(self) -> int:
+        """How many leases are open."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What only time brings about: leases that end, retries that are due, deadlines that pass."""
+"""What only time brings about: silence, leases that end, retries that are due, deadlines that pass."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease, Message
+from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease, Message, SuspectAttempt
+from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.runs import ACTOR, RunHandler
 from cynthus.orchestrator.ports import Leases, Runs
 from cynthus.store.ports import StoreUnavailable, Why
@@ -26,7 +27,7 @@ class Reaper:
     runs: Runs
     leases: Leases
     handler: RunHandler
-    lease_s: float
+    heartbeats: Heartbeats
     every_s: float = 1.0
     _last: datetime | None = field(default=None, init=False)
     _quiet_until: datetime | None = field(default=None, init=False)
@@ -42,10 +43,14 @@ class Reaper:
 
     async def tick(self, now: datetime) -> None:
         """Act on everything that is due at `now`."""
+        fleet = self.heartbeats.fleet = await self.leases.count()
+        rhythm = self.heartbeats.rhythm
         if self._last is None or now - self._last > timedelta(seconds=_TICKS_MISSED * self.every_s):
-            await self.leases.extend(self.lease_s)
-            self._quiet_until = now + timedelta(seconds=self.lease_s)
+            await self.leases.extend(rhythm.lease_of(fleet))
+            self._quiet_until = now + timedelta(seconds=rhythm.lease_of(fleet))
         self._last = now
+        for silence in await self.leases.silent(now, rhythm.suspect_after_s(fleet)):
+            await self._tell(silence.run_id, SuspectAttempt(silence.epoch, round(silence.seconds, 1)), now)
         for run_id, epoch in await self.leases.expire(now):
             await self._tell(run_id, ExpireLease(epoch), now)
         quiet = self._quiet_until is not None and now < self._quiet_until

@@ -19,6 +19,8 @@ class OrchestratorSettings(BaseSettings):
     """Where workers read and write content: the gateway's `/v1`."""
     next_beat_s: float = 1.0
     lease_s: float = 60.0
+    beats_per_second: float = 4000.0
+    """A larger fleet beats more slowly, and its leases are longer."""
     tick_s: float = 1.0
     """How often leases, retries and deadlines are looked at."""
     grace_s: float = 10.0

@@ -58,6 +58,8 @@ leases = Table(
     Column("machine", Text, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("expired", Boolean, nullable=False, server_default=text("false")),
+    Column("renewed_at", DateTime(timezone=True)),
+    Column("suspected_at", DateTime(timezone=True)),
     Column("stop", Text),
     Column("cpu_seconds", Double, nullable=False, server_default=text("0")),
     Column("memory_bytes", BigInteger, nullable=False, server_default=text("0")),

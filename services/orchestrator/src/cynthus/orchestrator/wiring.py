@@ -13,8 +13,10 @@ from cynthus.orchestrator.adapters.postgres_runs import PostgresRuns
 from cynthus.orchestrator.api import internal, worker
 from cynthus.orchestrator.api.streams import Streams
 from cynthus.orchestrator.domain.limits import Limits
-from cynthus.orchestrator.handlers.attempts import Attempts, Rhythm
+from cynthus.orchestrator.domain.rhythm import Rhythm
+from cynthus.orchestrator.handlers.attempts import Attempts
 from cynthus.orchestrator.handlers.deletion import Deletion
+from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.logs import Logs
 from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
 from cynthus.orchestrator.handlers.recent import RecentRuns
@@ -39,8 +41,9 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     handler = RunHandler(store, recent, bell, limits)
     runs, index, leases = PostgresRuns(database), PostgresLogIndex(database), PostgresLeases(database)
     logs = Logs(index, platform.blobs, bell)
-    rhythm = Rhythm(settings.next_beat_s, settings.lease_s)
-    attempts = Attempts(handler, leases, index, platform.blobs, rhythm)
+    rhythm = Rhythm(settings.next_beat_s, settings.lease_s, settings.beats_per_second)
+    heartbeats = Heartbeats(leases, rhythm)
+    attempts = Attempts(handler, heartbeats, index, platform.blobs)
     orders = Orders(runs, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
     app = create_app(
         worker.router(attempts, orders, logs, platform.worker_tokens),
@@ -51,8 +54,8 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
             platform.internal_token,
         ),
     )
-    reaper = Reaper(runs, leases, handler, settings.lease_s, settings.tick_s)
-    signals = HeartbeatSignals(attempts.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
+    reaper = Reaper(runs, leases, handler, heartbeats, settings.tick_s)
+    signals = HeartbeatSignals(heartbeats.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
     hears = await exchange(platform, app, store, dict.fromkeys(FACTS, handler.take))
     tasks: tuple[Task, ...] = (*hears, reaper.run, signals.run, partial(bell.follow, store))
     yield Service(SERVICE, app, tasks)

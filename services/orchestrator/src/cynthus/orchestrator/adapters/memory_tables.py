@@ -24,6 +24,8 @@ class Lease:
     expired: bool = False
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
+    renewed_at: datetime | None = None
+    suspected_at: datetime | None = None
 
 
 class MemoryTables:

@@ -1,17 +1,17 @@
 """What workers report on their attempts, and how they keep the right to do so."""
 
 import asyncio
-import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cynthus.blobs import keys
 from cynthus.blobs.ports import BlobMissing, Blobs
-from cynthus.events import AttemptExited, AttemptStarted, CheckpointSaved, Heartbeat
+from cynthus.events import AttemptExited, AttemptStarted, CheckpointSaved
 from cynthus.orchestrator.domain.messages import FinishAttempt, ReportCheckpoint, ReportExit
+from cynthus.orchestrator.domain.rhythm import Beat
+from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.refusals import LogsIncomplete, ManifestMissing
 from cynthus.orchestrator.handlers.runs import RunHandler
-from cynthus.orchestrator.ports import Leases, LogIndex, LogTotals
+from cynthus.orchestrator.ports import LogIndex, LogTotals
 from cynthus.snapshots import manifest
 from cynthus.store.ports import Why
 from cynthus.web.tokens import AttemptClaims
@@ -20,37 +20,13 @@ _BIG_MANIFEST_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """The answer to a worker: when to beat next, how long it may go on unheard, and whether to stop."""
-
-    next_beat_s: float
-    lease_s: float
-    stop: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """How often workers beat and how long their leases are, in seconds."""
-
-    next_beat_s: float = 1.0
-    lease_s: float = 60.0
-    jitter: Callable[[], float] = random.random
-
-    def beat(self, stop: str | None) -> Beat:
-        """An answer; beats are spread by up to a fifth so that a fleet does not beat as one."""
-        return Beat(round(self.next_beat_s * (0.9 + 0.2 * self.jitter()), 3), self.lease_s, stop)
-
-
-@dataclass(frozen=True, slots=True)
 class Attempts:
     """Reports of workers. Everything raises Fenced for an attempt that does not count."""
 
     runs: RunHandler
-    leases: Leases
+    heartbeats: Heartbeats
     logs: LogIndex
     blobs: Blobs
-    rhythm: Rhythm
-    beats: dict[str, Heartbeat] = field(default_factory=dict)
     _empty: set[str] = field(default_factory=set)
 
     async def started(self, claims: AttemptClaims, pid: int, phases_ms: dict[str, float]) -> Beat:
@@ -63,25 +39,11 @@ class Attempts:
             phases_ms=phases_ms,
         )
         run = await self.runs.tell(claims.run_id, event, _why(claims))
-        return self.rhythm.beat(None if run.cancel_reason is None or run.over else "cancelled")
+        return self.heartbeats.answer(None if run.cancel_reason is None or run.over else "cancelled")
 
     async def heartbeat(self, claims: AttemptClaims, cpu_seconds: float, memory_bytes: int) -> Beat:
         """The worker is there."""
-        stop = await self.leases.renew(
-            claims.run_id,
-            claims.epoch,
-            self.rhythm.lease_s,
-            cpu_seconds=cpu_seconds,
-            memory_bytes=memory_bytes,
-        )
-        self.beats[claims.run_id] = Heartbeat(
-            run_id=claims.run_id,
-            epoch=claims.epoch,
-            machine=claims.machine,
-            cpu_seconds=cpu_seconds,
-            memory_bytes=memory_bytes,
-        )
-        return self.rhythm.beat(stop)
+        return await self.heartbeats.beat(claims, cpu_seconds, memory_bytes)
 
     async def checkpoint(self, claims: AttemptClaims, digest: str) -> None:
         """A state is kept that another attempt can go on from. Raises ManifestMissing."""

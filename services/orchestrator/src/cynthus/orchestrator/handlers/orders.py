@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from cynthus.events import Image, Resources
+from cynthus.orchestrator.domain.rhythm import Rhythm
 from cynthus.orchestrator.domain.run import Run
-from cynthus.orchestrator.handlers.attempts import Rhythm
 from cynthus.orchestrator.handlers.refusals import MachineNotWanted
 from cynthus.orchestrator.ports import Bell, Runs
 from cynthus.secrets.ports import Secrets
