@@ -28,7 +28,8 @@ from cynthus.provisioner.ports import (
 _LABELS = {"managed-by": "cynthus"}
 _FILTER = "managed-by=cynthus"
 _POLL_S = 2.0
-_PAUSE_S = 0.2
+_PAUSE_S = 0.1
+_LOOK_AGAIN_S = 0.25
 _NOT_READY_S = 1.0
 _CAUTIOUS_LAG_S = 60.0
 _FIRST_GUESS = ("zone-a",)
@@ -135,11 +136,17 @@ class HostileMachines:
         self._zones, self._lag_s = page.zones, page.lag_s
 
     async def _look(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """A question. That it is refused tells nothing about machines."""
-        try:
-            return document_of(await self._send("GET", path, query))
-        except (MachineRefused, QuotaReached) as error:
-            raise ProviderAway(str(error)) from error
+        """A question, asked again when it fails quickly. That it is refused tells nothing about machines."""
+        patience = asyncio.get_running_loop().time() + _LOOK_AGAIN_S
+        while True:
+            try:
+                return document_of(await self._send("GET", path, query))
+            except (MachineRefused, QuotaReached) as error:
+                raise ProviderAway(str(error)) from error
+            except ProviderAway:
+                if asyncio.get_running_loop().time() >= patience:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: object = None

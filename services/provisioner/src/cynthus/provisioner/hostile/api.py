@@ -13,6 +13,7 @@ from cynthus.provisioner.hostile.wire import Answer, Request
 from cynthus.provisioner.hostile.world import Place
 
 _MOST_WAIT_S = 120.0
+_NOT_NOTICED, _NOTICED = "0", "1"
 
 
 class _Insert(BaseModel):
@@ -91,11 +92,13 @@ class Api:
         return await self._through("poll", place, lambda: cloud.operation(name))
 
     async def _metadata(self, request: Request, machine: str) -> Answer:
-        wait_s = _number(request.query.get("timeout_sec", str(_MOST_WAIT_S)))
-        if request.query.get("wait_for_change") == "true":
+        known = request.query.get("last_etag", _NOT_NOTICED)
+        if request.query.get("wait_for_change") == "true" and known == _NOT_NOTICED:
+            wait_s = _number(request.query.get("timeout_sec", str(_MOST_WAIT_S)))
             await self._provider.until(lambda: self._provider.is_noticed(machine), wait_s)
         noticed = self._provider.is_noticed(machine)
-        return Answer("TRUE" if noticed else "FALSE", headers={"Metadata-Flavor": "Google"})
+        headers = {"Metadata-Flavor": "Google", "ETag": _NOTICED if noticed else _NOT_NOTICED}
+        return Answer("TRUE" if noticed else "FALSE", headers=headers)
 
     def _config(self, request: Request) -> Answer:
         configuration = self._provider.configuration

@@ -155,9 +155,7 @@ class Lives:
             "CYNTHUS_WORKER_URL": told.get("worker_url", ""),
             "CYNTHUS_WORKER_TOKEN": told.get("worker_token", ""),
             "CYNTHUS_WORKER_HOME": str(home),
-            "CYNTHUS_WORKER_NOTICE_URL": (
-                f"{self._url}/metadata/{quote(place.name)}/instance/preempted?wait_for_change=true"
-            ),
+            "CYNTHUS_WORKER_NOTICE_URL": f"{self._url}/metadata/{quote(place.name)}/instance/preempted",
             **knobs.environment,
         }
         filled = [word.replace("{name}", place.name).replace("{home}", str(home)) for word in command]
