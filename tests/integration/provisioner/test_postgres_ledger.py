@@ -1,0 +1,18 @@
+"""The ledger in PostgreSQL."""
+
+from datetime import timedelta
+
+import pytest
+
+from cynthus.provisioner.adapters.postgres_ledger import PostgresLedger
+from cynthus.store.database import open_database
+from cynthus.store.migrations import migrate
+from tests.contracts.ledger import LedgerContract
+
+
+class TestPostgresLedger(LedgerContract):
+    @pytest.fixture
+    async def ledger(self, database_url):
+        await migrate(database_url, "provisioner")
+        async with open_database(database_url) as database:
+            yield PostgresLedger(database, memory=timedelta(seconds=60))
