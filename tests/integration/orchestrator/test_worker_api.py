@@ -105,6 +105,18 @@ async def test_a_token_is_for_one_machine_and_one_attempt(stage):
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"no json", b'{"cpu_seconds": "x"}', b'{"memory_bytes": 1.5}', b" " * 10_000 + b"{"]
+)
+async def test_a_beat_that_is_not_in_order_is_refused_and_renews_nothing(stage, body):
+    worker = await running(stage)
+    url = f"/worker/v1/attempts/{worker.run_id}/1/heartbeat"
+    headers = worker._headers() | {"Content-Type": "application/json"}
+    answer = await stage.client.post(url, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert (await worker.call("heartbeat", {"cpu_seconds": 2, "unknown": True})).status_code == 200
+
+
 async def test_reports_can_be_repeated(stage):
     worker = await running(stage)
     await worker.log(0, b"hello")

@@ -11,6 +11,7 @@ from cynthus.orchestrator.adapters.postgres_logs import PostgresLogIndex
 from cynthus.orchestrator.adapters.postgres_projection import RunTables
 from cynthus.orchestrator.adapters.postgres_runs import PostgresRuns
 from cynthus.orchestrator.api import internal, worker
+from cynthus.orchestrator.api.heartbeats import HeartbeatRoute
 from cynthus.orchestrator.api.streams import Streams
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.rhythm import Rhythm
@@ -22,7 +23,7 @@ from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import FACTS, SERVICE, RunHandler
 from cynthus.orchestrator.handlers.signals import HeartbeatSignals
-from cynthus.orchestrator.main import create_app
+from cynthus.orchestrator.main import ANSWERS, create_app
 from cynthus.orchestrator.reaper import Reaper
 from cynthus.orchestrator.settings import OrchestratorSettings
 from cynthus.runtime.exchange import exchange, history
@@ -54,6 +55,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
             platform.internal_token,
         ),
     )
+    app.add_middleware(HeartbeatRoute, heartbeats=heartbeats, tokens=platform.worker_tokens, answers=ANSWERS)
     reaper = Reaper(runs, leases, handler, heartbeats, settings.tick_s)
     signals = HeartbeatSignals(heartbeats.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
     hears = await exchange(platform, app, store, dict.fromkeys(FACTS, handler.take))
