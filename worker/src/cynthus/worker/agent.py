@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cynthus.worker.control import Notice
@@ -60,7 +60,7 @@ class Agent:
                 say(f"leaving: {source}")
             self._leaving.set()
             if self._attempt is not None:
-                self._attempt.control.leave(self._notice)
+                self._attempt.leave(self._notice)
             elif not self._taking:
                 self.code = 0
                 os.eventfd_write(self.ended, 1)
@@ -125,7 +125,7 @@ class Agent:
         with self._lock:
             attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order, held)
             if self._notice is not None:
-                attempt.control.leave(self._notice)
+                attempt.leave(self._notice)
         try:
             attempt.run()
         finally:
@@ -152,15 +152,17 @@ class Agent:
         return True
 
     def _ask(self, url: str, message: object, timeout_s: float) -> Any:
-        """Ask until there is an answer. Raises Refused, PlatformAway after a long time."""
-        over = deadline(self._settings.give_up_s)
+        """Ask until there is an answer. Raises Refused; PlatformAway when it stays away."""
+        over: Callable[[], bool] | None = None
         for delay in self._pauses():
             try:
                 return self._link.ask(url, self._settings.token, message, timeout_s)
             except PlatformAway:
+                over = over or deadline(self._settings.idle_s)
                 if over():
                     raise
             except Refused as refusal:
+                over = over or deadline(self._settings.idle_s)
                 if refusal.status in _LEAVING or over():
                     raise
                 say(f"{url}: {refusal}")
@@ -188,6 +190,7 @@ def _greeting(settings: Settings) -> dict[str, Any]:
         "memory_bytes": settings.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "version": VERSION,
         "runtimes": runtimes(settings),
+        "boot": settings.boot,
     }
 
 

@@ -5,11 +5,11 @@ import time
 from contextlib import suppress
 from signal import SIGKILL
 
-from cynthus.worker.causes import AttemptFailed, Ending, cause_of, of_machine
+from cynthus.worker.causes import AttemptFailed, Cause, Ending, cause_of, of_machine, stopped
 from cynthus.worker.checkpoints import Checkpoints
 from cynthus.worker.conclusion import Conclusion, unstarted_report
 from cynthus.worker.content import Content, insist
-from cynthus.worker.control import Control, Dropped
+from cynthus.worker.control import Control, Dropped, Notice
 from cynthus.worker.found import Found
 from cynthus.worker.handover import Held
 from cynthus.worker.heartbeat import Heartbeat
@@ -41,6 +41,8 @@ class Attempt:
         """With `held` the program runs already: it is taken over from a worker that was killed."""
         self.control = Control()
         self.ran = False
+        self._word = threading.Lock()
+        """Taken by whoever will report: the program's end, its failure to begin, or `leave`."""
         self._settings = settings
         self._link = link
         self._order = order
@@ -65,6 +67,14 @@ class Attempt:
     def unsupervised(self) -> bool:
         """The worker cannot look after another program."""
         return self._runtime.unsupervised
+
+    def leave(self, notice: Notice) -> None:
+        """End it in the time that the machine has left, also where a preparation hangs."""
+        self.control.leave(notice)
+        patience = max(0.0, notice.save_by - time.monotonic())
+        timer = threading.Timer(patience, self._report_unprepared)
+        timer.daemon = True
+        timer.start()
 
     def run(self) -> None:
         """To the end, whatever the end is."""
@@ -105,10 +115,12 @@ class Attempt:
             if (report := journal.report) is None:
                 self._supervise(workspace, spool, shipper, conclusion)
             else:
+                self._take_word()
                 self._beat.harmless()
                 conclusion.post(report)
         except AttemptFailed as failure:
             workspace.free_reserve()
+            self._take_word()
             conclusion.report(failure.cause.with_facts(*self._facts()), None, 0.0)
         finally:
             spool.abandon()
@@ -128,8 +140,9 @@ class Attempt:
         made = runtime.adopt(workspace, self._held) if self._held else runtime.make(workspace)
         checkpoints = self._checkpoints(workspace)
         try:
-            pid = runtime.start(spool, disk_full)
+            self._take_word()
             self.ran = True
+            pid = runtime.start(spool, disk_full)
             started = self._announce(pid, made.phases_ms, shipper)
             checkpoints.start()
             ended = runtime.wait()
@@ -171,7 +184,21 @@ class Attempt:
     def _give_back(self, error: OSError) -> None:
         """The machine itself failed, perhaps without a folder to work in."""
         self.control.stop("worker_failed")
-        url, message = f"{self._order.attempt_url}/finished", unstarted_report(of_machine(error))
+        if self._word.acquire(blocking=False):
+            self._report_unstarted(of_machine(error))
+
+    def _take_word(self) -> None:
+        """Once. Raises Dropped when another has reported."""
+        if not self._word.acquire(blocking=False) and not self.ran:
+            raise Dropped("preempted")
+
+    def _report_unprepared(self) -> None:
+        if self._word.acquire(blocking=False):
+            self._report_unstarted(stopped("preempted", self._facts()))
+            self.control.drop("preempted")
+
+    def _report_unstarted(self, cause: Cause) -> None:
+        url, message = f"{self._order.attempt_url}/finished", unstarted_report(cause)
         with suppress(Dropped, PlatformAway, Refused):
             insist(
                 self.control,

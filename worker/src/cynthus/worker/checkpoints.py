@@ -6,6 +6,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from cynthus.worker.content import insist
 from cynthus.worker.control import Control, Dropped
 from cynthus.worker.found import FileChanged, Found
 from cynthus.worker.link import Link, PlatformAway, Refused
@@ -18,6 +19,7 @@ _SETTLE_S = 0.02
 """Longer than the kernel's clock of file times stands still: what is written later has a later time."""
 _GIVE_UP_S = 60.0
 _CALL_S = 10.0
+_INSIST_S = 10.0
 _KEPT_OPEN = 256
 _UNKNOWN = 404
 _FENCED = frozenset({401, 403, 409, 410})
@@ -132,7 +134,7 @@ class Checkpoints:
 
     def _post(self, message: dict[str, Any]) -> None:
         try:
-            self._link.ask(self._url, self._token, message, _CALL_S)
+            self._insist(lambda: self._link.ask(self._url, self._token, message, _CALL_S))
         except Refused as refusal:
             if refusal.status in _FENCED:
                 self._control.drop("fenced")
@@ -142,6 +144,10 @@ class Checkpoints:
             self._unwanted = True  # a platform from before checkpoints
         else:
             self.said = f"checkpoint saved: {message['files']} files, {message['bytes']} bytes"
+
+    def _insist(self, call: Callable[[], object]) -> None:
+        """While the program runs the next save is soon; the last one has to get through."""
+        insist(self._control, call, _INSIST_S if self._last else 0.0, self._check)
 
     def _look(self, keep: int = 0) -> Found:
         return Found(self._root, self._folder, keep=keep)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 _MOST_GRACE_S = 10.0
-_GRACE_SHARE, _SAVE_SHARE, _REPORT_SHARE = 0.4, 0.8, 0.9
+_GRACE_SHARE, _SAVE_SHARE, _REPORT_SHARE = 0.4, 0.7, 0.8
 
 
 class Dropped(Exception):

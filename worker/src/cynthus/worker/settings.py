@@ -38,7 +38,11 @@ class Settings(NamedTuple):
     leave_s: float = 25.0
     """How long after such a notice, or SIGTERM, everything has to be reported."""
     give_up_s: float = 3600.0
-    """How long the platform may be away before results are given up and an idle worker leaves."""
+    """How long the platform may be away before results are given up."""
+    idle_s: float = 8.0
+    """How long it may be away before a worker without work leaves: its machine is needed by nobody."""
+    boot: str = ""
+    """The same for a worker and those that take its work over."""
 
 
 def read_settings(
@@ -71,6 +75,8 @@ def read_settings(
         notice_url=environment.get("CYNTHUS_WORKER_NOTICE_URL", ""),
         leave_s=float(environment.get("CYNTHUS_WORKER_LEAVE_S", "25")),
         give_up_s=float(environment.get("CYNTHUS_WORKER_GIVE_UP_S", "3600")),
+        idle_s=float(environment.get("CYNTHUS_WORKER_IDLE_S", "8")),
+        boot=environment.setdefault("CYNTHUS_WORKER_BOOT", os.urandom(8).hex()),
     )
 
 
