@@ -8,7 +8,7 @@ import pytest
 
 from cynthus.provisioner.adapters.processes import ProcessMachines
 from cynthus.provisioner.ports import MachineRefused
-from tests.contracts.machines import MachinesContract, names, spec, until_gone
+from tests.contracts.machines import MachinesContract, names, spec, until_gone, until_listed
 
 
 @pytest.fixture
@@ -58,3 +58,8 @@ class TestProcessMachines(MachinesContract):
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"CYNTHUS_WORKER_SANDBOX=off" in environment
         assert b"canary-7c20" not in environment
+
+    async def test_a_worker_without_work_leaves_when_its_platform_stays_away(self, machines, monkeypatch):
+        monkeypatch.setenv("CYNTHUS_WORKER_IDLE_S", "0.3")
+        await machines.create(spec("cyn-a"))
+        await until_listed(machines, set())

@@ -16,7 +16,16 @@ from cynthus.provisioner.ports import Listed, MachineRefused, MachineSpec
 _PROC = Path("/proc")
 _MODULE = "cynthus.worker"
 _PREFIX = "CYNTHUS_WORKER_"
-_SETTINGS = ("SANDBOX", "PROCESSES", "MEMORY_BYTES", "CACHE_BYTES", "BACKLOG_BYTES", "KEEP_RUNS", "GIVE_UP_S")
+_SETTINGS = (
+    "SANDBOX",
+    "PROCESSES",
+    "MEMORY_BYTES",
+    "CACHE_BYTES",
+    "BACKLOG_BYTES",
+    "KEEP_RUNS",
+    "GIVE_UP_S",
+    "IDLE_S",
+)
 """What the operator may say to workers. The platform's other variables hold its keys."""
 
 
