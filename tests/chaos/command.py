@@ -35,8 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     return report(folder)
 
 
-async def calm(_: Stage, healed: asyncio.Event) -> None:
-    """No trouble at all."""
+async def calm(stage: Stage, healed: asyncio.Event) -> None:
+    """No trouble at all; whoever judges the evidence is told so."""
+    now = time.time()
+    stage.journal.write("faults", t0=now, t1=now, kind="calm", target="nothing", detail=None)
     await healed.wait()
 
 

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tests.chaos.figures import delays
 from tests.chaos.journal import Journal
 
 
@@ -19,6 +20,7 @@ def report(folder: Path) -> int:
         row["answer"]["state"] for row in _last_answers(journal).values() if isinstance(row["answer"], dict)
     )
     print("runs:", ", ".join(f"{state} {count}" for state, count in sorted(ended.items())))
+    print("\n".join(delays(folder).lines()))
     checked = subprocess.run([sys.executable, "-m", "tests.verify", str(folder)], check=False)
     return checked.returncode
 

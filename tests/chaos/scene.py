@@ -51,7 +51,8 @@ async def _act(stack: Stack, caller: Caller, side: SideChannel, journal: Journal
     stage = Stage(stack, workload, side, journal)
     began, stopped, healed = time.time(), asyncio.Event(), asyncio.Event()
     stack.write_settings(began_at=began)
-    ledger = asyncio.create_task(ProcessLedger(stack.folder, journal).run())
+    own = settings.machines == "processes"
+    ledger = asyncio.create_task(ProcessLedger(stack.folder, journal).run()) if own else None
     await workload.prepare()
     most = settings.runs if settings.minutes is None else 10**9
     running = asyncio.create_task(workload.keep(settings.in_flight, most, stopped))
@@ -67,8 +68,11 @@ async def _act(stack: Stack, caller: Caller, side: SideChannel, journal: Journal
     await asyncio.sleep(settings.idle_ttl_s + settings.machine_grace_s)
     left = evidence.list_processes(stack.folder, stack.mark, journal)
     await _look_again(caller, workload)
-    ledger.cancel()
+    if ledger is not None:
+        ledger.cancel()
     await stack.stop_services()
+    if ledger is None:
+        stack.provider.keep_ledger()
     await evidence.dump(stack.database_url(), stack.folder / "sql")
     await rebuild_all(stack.database_url(), settings, stack.folder / "rebuilt")
     evidence.list_blobs(stack.folder / "blobs", journal)

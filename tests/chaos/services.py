@@ -1,11 +1,11 @@
-"""One service as a process that is started again when it ends, as any platform to run services does."""
+"""A service as a process that is started again when it ends, as any platform to run services does."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.chaos.journal import Journal
@@ -18,13 +18,24 @@ _START_S = 60.0
 class ServiceProcess:
     """`python -m cynthus.<name>`; `extra` goes with every start from now on."""
 
-    def __init__(self, name: str, port: int, environment: Mapping[str, str], journal: Journal) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        environment: Mapping[str, str],
+        journal: Journal,
+        *,
+        command: Sequence[str] = (),
+        health: str = "/health/ready",
+    ) -> None:
         self.name = name
         self.port = port
         self.restart_after_s = 0.3
         self.extra: dict[str, str] = {}
         self.starts = 0
         self.environment = dict(environment)
+        self._command = list(command) or [sys.executable, "-m", f"cynthus.{name}"]
+        self._health = health
         self._journal = journal
         self._log = journal.folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,6 +76,14 @@ class ServiceProcess:
         pid = self.pid
         return pid is not None and send(pid, number)
 
+    async def renew(self) -> None:
+        """SIGTERM, and wait until it is started again, with what is `extra` now."""
+        starts = self.starts
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        while self.starts == starts:
+            await asyncio.sleep(_LOOK_S)
+
     async def ready(self) -> None:
         """Wait until it says so."""
         for _ in range(round(_START_S / _LOOK_S)):
@@ -75,15 +94,14 @@ class ServiceProcess:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self._health}", timeout=2) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
 
     def _launch(self) -> None:
-        command = [sys.executable, "-m", f"cynthus.{self.name}"]
         with self._log.open("ab") as log:
-            self._process = spawn(command, {**self.environment, **self.extra}, log)
+            self._process = spawn(self._command, {**self.environment, **self.extra}, log)
         self.starts += 1
 
     async def _keep(self) -> None:

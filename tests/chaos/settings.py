@@ -1,5 +1,6 @@
 """What one run of the harness is made of. All times are short, so that minutes say something."""
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,10 @@ class Settings:
     lease_s: float = 12.0
     next_beat_s: float = 0.5
     grace_s: float = 3.0
+    machines: str = "hostile"
+    """`processes`: of this host; `hostile`: of a provider that can be told how to misbehave."""
     slots: int = 8
+    warm: int = 0
     idle_ttl_s: float = 3.0
     boot_timeout_s: float = 20.0
     machine_grace_s: float = 10.0
@@ -47,6 +51,9 @@ def environments(
         "CYNTHUS_BLOBS_FOLDER": f"{folder}/blobs",
         "CYNTHUS_SECRETS_FOLDER": f"{folder}/secrets",
         "CYNTHUS_BUS": settings.bus,
+        "CYNTHUS_PEERS": json.dumps({name: urls[f"peer-{name}"] for name in SERVICES}),
+        "CYNTHUS_CATCH_UP_EVERY_S": "3",
+        "CYNTHUS_CATCH_UP_SETTLE_S": "3",
         **keys,
     }
     own = {
@@ -65,7 +72,10 @@ def environments(
             "CYNTHUS_PROVISIONER_REGISTRY_URL": urls["worker-builder"],
             "CYNTHUS_PROVISIONER_MACHINES_HOME": f"{folder}/machines",
             "CYNTHUS_PROVISIONER_SLOTS": str(settings.slots),
-            "CYNTHUS_PROVISIONER_WARM": "0",
+            "CYNTHUS_PROVISIONER_MACHINES": settings.machines,
+            "CYNTHUS_PROVISIONER_HOSTILE_URL": urls["provisioner-provider"],
+            "CYNTHUS_PROVISIONER_MACHINE_GRACE_S": str(settings.machine_grace_s),
+            "CYNTHUS_PROVISIONER_WARM": str(settings.warm),
             "CYNTHUS_PROVISIONER_IDLE_TTL_S": str(settings.idle_ttl_s),
             "CYNTHUS_PROVISIONER_BOOT_TIMEOUT_S": str(settings.boot_timeout_s),
             "CYNTHUS_WORKER_GIVE_UP_S": "120",

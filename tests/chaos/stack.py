@@ -18,6 +18,7 @@ from tests.chaos.emulator import Emulator
 from tests.chaos.journal import Journal
 from tests.chaos.links import Link
 from tests.chaos.processes import free_ports
+from tests.chaos.provider import Provider
 from tests.chaos.services import ServiceProcess
 from tests.chaos.settings import SERVICES, Settings, environments
 from tests.chaos.worker_tap import WorkerTap
@@ -26,6 +27,8 @@ _WAYS = (
     *(("client", "gateway"),),
     *(("gateway", name) for name in ("orchestrator", "builder", "provisioner", "datasets")),
     *(("worker", name) for name in ("gateway", "orchestrator", "provisioner", "builder")),
+    *(("peer", name) for name in SERVICES),
+    *(("provisioner", "provider"),),
 )
 # Killed processes lose nothing of this: only a machine that loses power needs fsync.
 _DATABASE = {"fsync": "off", "full_page_writes": "off", "max_connections": "120"}
@@ -45,9 +48,11 @@ class Stack:
         self.links: dict[str, Link] = {}
         self.services: dict[str, ServiceProcess] = {}
         self._random = Random(settings.seed)
-        ports = free_ports(len(SERVICES) + len(_WAYS) + 2)
-        self._ports = dict(zip(SERVICES, ports, strict=False))
-        self._free = iter(ports[len(SERVICES) :])
+        parts = (*SERVICES, "provider")
+        ports = free_ports(len(parts) + len(_WAYS) + 2)
+        self._ports = dict(zip(parts, ports, strict=False))
+        self._free = iter(ports[len(parts) :])
+        self.provider = Provider(folder, self._ports["provider"], settings, self.mark, journal)
         emulator_port, near = next(self._free), next(self._free)
         self.emulator = Emulator(emulator_port, folder)
         self.bus = BusProxy(f"127.0.0.1:{near}", f"127.0.0.1:{emulator_port}", journal, self._random)
@@ -78,6 +83,10 @@ class Stack:
                 await self.bus.open()
                 stack.push_async_callback(self.bus.close)
             await self._open_links(stack)
+            if self.settings.machines == "hostile":
+                self.provider.process.start()
+                stack.push_async_callback(self.provider.process.stop)
+                await self.provider.process.ready()
             self._make_services()
             stack.push_async_callback(self.stop_services)
             for service in self.services.values():

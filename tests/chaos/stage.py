@@ -34,3 +34,8 @@ class Stage:
         """One of them."""
         agents = self.agents()
         return random.choice(agents) if agents else None
+
+    def runs_on(self, machine: str | None) -> list[str]:
+        """The runs whose programs are on a machine, as far as their user knows."""
+        there = (flight for flight in self.workload.in_flight if flight.machine == machine)
+        return [flight.id for flight in there if flight.id is not None]

@@ -1,6 +1,8 @@
 """The faults; importing this package registers all of them."""
 
-from tests.chaos.faults import broker, database, network, services, workers
+from tests.chaos.faults import broker, crash_points, database, network, provider, services, workers
 from tests.chaos.faults.registry import FAULTS, Fault, numbered
 
-__all__ = ["FAULTS", "Fault", "broker", "database", "network", "numbered", "services", "workers"]
+__all__ = ["FAULTS", "Fault", "numbered"]
+
+_REGISTERED = (broker, crash_points, database, network, provider, services, workers)

@@ -29,12 +29,8 @@ async def restart_all(stage: Stage, random: Random) -> Hit | None:
     """SIGTERM to one after the other."""
     names = random.sample(SERVICES, len(SERVICES))
     for name in names:
-        service = stage.stack.services[name]
-        starts = service.starts
-        if service.signal(signal.SIGTERM):
-            while service.starts == starts:
-                await asyncio.sleep(0.1)
-            await service.ready()
+        await stage.stack.services[name].renew()
+        await stage.stack.services[name].ready()
     return Hit(" ".join(names))
 
 

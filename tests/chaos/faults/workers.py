@@ -15,7 +15,9 @@ async def kill_an_agent(stage: Stage, random: Random) -> Hit | None:
     agent = stage.an_agent(random)
     if agent is None or not send(agent.pid, signal.SIGKILL):
         return None
-    return Hit(f"{agent.machine}", {"machine": agent.machine, "runs": _runs(stage, agent), "pid": agent.pid})
+    return Hit(
+        f"{agent.machine}", {"machine": agent.machine, "runs": stage.runs_on(agent.machine), "pid": agent.pid}
+    )
 
 
 @fault(5, "kill machine", weight=2)
@@ -24,7 +26,7 @@ async def kill_a_machine(stage: Stage, random: Random) -> Hit | None:
     agent = stage.an_agent(random)
     if agent is None:
         return None
-    runs = _runs(stage, agent)
+    runs = stage.runs_on(agent.machine)
     for pid in _tree(stage, agent):
         send(pid, signal.SIGKILL)
     return Hit(f"{agent.machine}", {"machine": agent.machine, "runs": runs})
@@ -69,7 +71,7 @@ async def freeze_briefly(stage: Stage, random: Random) -> Hit | None:
 
 
 async def _freeze(stage: Stage, agent: Running, pids: list[int], seconds: float) -> Hit:
-    detail = {"machine": agent.machine, "runs": _runs(stage, agent), "seconds": seconds}
+    detail = {"machine": agent.machine, "runs": stage.runs_on(agent.machine), "seconds": seconds}
     for pid in pids:
         send(pid, signal.SIGSTOP)
     try:
@@ -87,15 +89,6 @@ def _tree(stage: Stage, agent: Running) -> list[int]:
     for pid in list(every):
         every += descendants(pid)
     return list(dict.fromkeys(every))
-
-
-def _runs(stage: Stage, agent: Running) -> list[str]:
-    """The runs whose programs are on the machine, as far as its user knows."""
-    return [
-        flight.id
-        for flight in stage.workload.in_flight
-        if flight.machine == agent.machine and flight.id is not None
-    ]
 
 
 def _is_program(one: Running) -> bool:
