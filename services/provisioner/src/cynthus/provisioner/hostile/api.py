@@ -44,6 +44,11 @@ class Api:
                 return await self._operation(request, name)
             case "GET", "metadata", machine, "instance", "preempted":
                 return await self._metadata(request, machine)
+            case _:
+                return await self._rehearse(request)
+
+    async def _rehearse(self, request: Request) -> Answer:
+        match request.method, *request.path:
             case "GET", "ledger":
                 return Answer(self._provider.truth())
             case _, "config":
@@ -51,6 +56,9 @@ class Api:
             case "POST", ("heal" | ":heal"):
                 self._provider.configuration.heal()
                 return Answer(self._provider.configuration.document())
+            case "POST", ("clear" | ":clear"):
+                await self._provider.vanish(*self._provider.cloud.world.instances)
+                return Answer(self._provider.truth())
             case "POST", "machines", command:
                 return await self._command(request, command)
             case _:

@@ -1,5 +1,6 @@
 """What the provider did, one JSON object a line: the truth that outlives the provider."""
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -10,12 +11,14 @@ Line = dict[str, Any]
 
 
 class Ledger:
-    """Append-only. A line that was cut off when the provider was killed was never said."""
+    """Append-only, one writer. A line that was cut off when the provider was killed was never said."""
 
     def __init__(self, file: Path, now: Callable[[], float]) -> None:
+        """Raises OSError, also when another provider writes it."""
         self._file = file
         self._now = now
         self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         whole = file.read_bytes().rfind(b"\n") + 1
         os.truncate(self._descriptor, whole)
 

@@ -47,10 +47,10 @@ class Lives:
 
     def _one(self, instance: Instance) -> bool:
         now, fate = self._now(), instance.fate
-        if instance.created is None:
-            return self._create(instance, now)
         if self._is_to_vanish(instance, now):
             return self._vanish(instance)
+        if instance.created is None:
+            return self._create(instance, now)
         max_age_s = self._knobs().max_age_s
         if (
             max_age_s

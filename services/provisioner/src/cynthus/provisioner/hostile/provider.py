@@ -37,8 +37,8 @@ class Provider:
     ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._now = now
-        self.configuration = Configuration(folder, seed, first or {}, now)
         self._ledger = Ledger(folder / "provider.jsonl", now)
+        self.configuration = Configuration(folder, seed, first or {}, now)
         dice = Dice(self.configuration.seed, self.configuration.restart)
         self.cloud = Cloud(folder, self.configuration, self._ledger, dice, now)
         self._lives = Lives(self.cloud, Hosts(folder), self._knobs, now, url)
@@ -93,11 +93,12 @@ class Provider:
                 return place
         raise missing(machine)
 
-    async def vanish(self, place: Place) -> None:
-        """Let a machine disappear, and return when it has."""
-        self._lives.vanish(place)
+    async def vanish(self, *places: Place) -> None:
+        """Let machines disappear, and return when they have."""
+        for place in places:
+            self._lives.vanish(place)
         self._asked.set()
-        while place in self.cloud.world.instances:
+        while any(place in self.cloud.world.instances for place in places):
             await self._changed.wait()
 
     def preempt(self, place: Place, notice_s: float) -> None:
