@@ -1,21 +1,25 @@
 """Machines that are worker processes on this host."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from cynthus.provisioner.adapters import process_tree
 from cynthus.provisioner.adapters.left_containers import LeftContainers
 from cynthus.provisioner.adapters.this_host import ThisHost
 from cynthus.provisioner.domain.host import Host
-from cynthus.provisioner.ports import Listed, MachineRefused, MachineSpec
+from cynthus.provisioner.ports import Listed, MachineRefused, MachineSpec, NoCapacity
 
 _PROC = Path("/proc")
 _MODULE = "cynthus.worker"
 _PREFIX = "CYNTHUS_WORKER_"
+_FOR_NOW = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 _SETTINGS = (
     "SANDBOX",
     "PROCESSES",
@@ -79,7 +83,7 @@ class ProcessMachines:
         return tuple(map(Listed, sorted(await asyncio.to_thread(self._list))))
 
     async def delete(self, name: str, zone: str = "here") -> None:  # noqa: ARG002 - there is one
-        """SIGTERM at first; SIGKILL for one that is still there after a while."""
+        """SIGTERM at first; SIGKILL, for all that it started too, when it is still there after a while."""
         await asyncio.to_thread(self._delete, name)
 
     def _list(self) -> frozenset[str]:
@@ -98,13 +102,12 @@ class ProcessMachines:
             self._containers.remove(name)
             return
         asked = self._asked.setdefault(name, time.monotonic())
-        overdue = time.monotonic() - asked > self._kill_after_s
-        try:
-            os.kill(pid, signal.SIGKILL if overdue else signal.SIGTERM)
-        except ProcessLookupError:
-            return
-        if overdue:
+        if time.monotonic() - asked > self._kill_after_s:
+            process_tree.kill(pid)
             self._containers.remove(name)
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
     def _start(self, spec: MachineSpec) -> None:
         environment = {
@@ -126,7 +129,8 @@ class ProcessMachines:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise MachineRefused(f"{error.strerror}: {error.filename}") from error
+            refusal = NoCapacity if error.errno in _FOR_NOW else MachineRefused
+            raise refusal(f"{error.strerror}: {error.filename or 'a process'}") from error
 
     def _scan(self) -> dict[str, int]:
         self._reap()
