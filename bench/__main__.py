@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers", "starts"]
+NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers", "starts", "heartbeats"]
 OPTIONS = {"quick", "cold", "process", "container"}
 """Of single benchmarks, which say what they mean."""
 RESULTS = Path(__file__).parent / "results"

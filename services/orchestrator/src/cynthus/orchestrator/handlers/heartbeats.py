@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from cynthus.events import Heartbeat
 from cynthus.orchestrator.domain.messages import Fenced
 from cynthus.orchestrator.domain.rhythm import Beat, Rhythm
 from cynthus.orchestrator.ports import Leases, Renewal
@@ -12,6 +11,8 @@ from cynthus.store.ports import StoreUnavailable
 from cynthus.web.tokens import AttemptClaims
 
 _MOST = 1000
+Heard = tuple[AttemptClaims, float, int]
+"""Who beat last, its processor seconds and its bytes of memory."""
 _Waiting = tuple[Renewal, asyncio.Future[str | None]]
 
 
@@ -26,7 +27,7 @@ class Heartbeats:
     ) -> None:
         self.rhythm = rhythm
         self.fleet = 0
-        self.beats: dict[str, Heartbeat] = {}
+        self.beats: dict[str, Heard] = {}
         self._leases = leases
         self._jitter = jitter
         self._waiting: list[_Waiting] = []
@@ -40,13 +41,7 @@ class Heartbeats:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
         stop = await future
-        self.beats[claims.run_id] = Heartbeat(
-            run_id=claims.run_id,
-            epoch=claims.epoch,
-            machine=claims.machine,
-            cpu_seconds=cpu_seconds,
-            memory_bytes=memory_bytes,
-        )
+        self.beats[claims.run_id] = (claims, cpu_seconds, memory_bytes)
         return self.answer(stop)
 
     def answer(self, stop: str | None = None) -> Beat:

@@ -8,6 +8,7 @@ import structlog
 
 from cynthus.bus.ports import BusUnavailable, EventBus
 from cynthus.events import Envelope, Heartbeat, new_id
+from cynthus.orchestrator.handlers.heartbeats import Heard
 from cynthus.store.ports import StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -17,7 +18,7 @@ _log = structlog.get_logger(__name__)
 class HeartbeatSignals:
     """`beats` holds the newest beat of each run since the last round; a lost signal is no loss."""
 
-    beats: dict[str, Heartbeat]
+    beats: dict[str, Heard]
     bus: EventBus
     source: str
     every_s: float
@@ -38,7 +39,15 @@ class HeartbeatSignals:
         if beats:
             await self.bus.publish([self._envelope(beat) for beat in beats])
 
-    def _envelope(self, beat: Heartbeat) -> Envelope:
+    def _envelope(self, heard: Heard) -> Envelope:
+        claims, cpu_seconds, memory_bytes = heard
+        beat = Heartbeat(
+            run_id=claims.run_id,
+            epoch=claims.epoch,
+            machine=claims.machine,
+            cpu_seconds=cpu_seconds,
+            memory_bytes=memory_bytes,
+        )
         return Envelope(
             id=new_id("evt"),
             source=self.source,
