@@ -179,9 +179,9 @@ class MemoryEventStore:
         """Wake-ups at each append."""
         return self._appended()
 
-    def rebuild(self) -> None:
-        """Make the projections anew from the history."""
-        for projection in self._projections:
+    def rebuild(self, projections: Sequence[MemoryProjection]) -> None:
+        """Make projections anew from the history."""
+        for projection in projections:
             projection.reset()
             projection.apply(self.facts)
 

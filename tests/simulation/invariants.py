@@ -1,0 +1,239 @@
+"""What must hold whatever happened: read from the truth of the models, not from what services believe."""
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from cynthus.events import (
+    AttemptLost,
+    Envelope,
+    MachineRequested,
+    OutputsCommitted,
+    RunCancelled,
+    RunFailed,
+    RunRequested,
+    RunSucceeded,
+)
+from cynthus.orchestrator.domain.limits import Limits
+from cynthus.orchestrator.domain.run import Run
+from cynthus.provisioner.adapters.memory_requests import MemoryRequests
+from cynthus.store.ports import Recorded
+from tests.simulation.clients import OWNER, Wish
+from tests.simulation.services import IDLE_S, LIMITS, Platform
+from tests.simulation.worker import Program
+
+TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
+_EXPIRED = "was not heard"
+
+
+class Watch:
+    """Looks at every fact as it is committed."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._ended: dict[str, str] = {}
+
+    def check(self, recorded: list[Recorded]) -> None:
+        """Nothing is refused."""
+
+    def apply(self, recorded: list[Recorded]) -> None:
+        world = self._platform.world
+        about = world.faults.about()
+        for fact in recorded:
+            event, stream = fact.envelope.event, fact.envelope.stream
+            run = self._platform.tables.runs.get(stream.removeprefix("run-"))
+            world.cells.hit(str(run.state) if run else "UNKNOWN", event.kind, about)
+            if isinstance(event, TERMINAL):
+                if stream in self._ended:
+                    world.wrong("one terminal state", f"{stream}: {self._ended[stream]}, then {event.kind}")
+                self._ended[stream] = event.kind
+
+    def reset(self) -> None:
+        self._ended.clear()
+
+
+def converged(platform: Platform, wishes: list[Wish]) -> bool:
+    """Every accepted run is over, and no machine is left."""
+    runs = platform.tables.runs
+    over = all(wish.run_id is not None and wish.run_id in runs and runs[wish.run_id].over for wish in wishes)
+    return over and not platform.provider.machines and not platform.ledger_busy()
+
+
+def what_is_left(platform: Platform, wishes: list[Wish]) -> str:
+    """For people: why it did not converge."""
+    runs = platform.tables.runs
+    left = [
+        f"{wish.run_id} {runs[wish.run_id].state if wish.run_id in runs else 'unknown'}"
+        for wish in wishes
+        if wish.run_id not in runs or not runs[wish.run_id].over
+    ]
+    machines = [f"{name} {machine.standing}" for name, machine in platform.provider.machines.items()]
+    return f"runs {left}, machines {machines}, ledger {platform.ledger_busy()}"
+
+
+def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
+    """Everything that is told at the end."""
+    world = platform.world
+    for wish in wishes:
+        if wish.run_id is not None and wish.run_id in platform.tables.runs:
+            _judge_run(platform, wish)
+    _judge_programs(platform)
+    _judge_outbox(platform)
+    _judge_inputs(platform)
+    if gentle:
+        for fact in platform.histories["orchestrator"].store.facts:
+            if isinstance(fact.envelope.event, AttemptLost):
+                world.wrong("no false kill", f"{fact.envelope.stream} {fact.envelope.event.cause.code}")
+    _judge_rebuild(platform)
+
+
+def _judge_run(platform: Platform, wish: Wish) -> None:
+    world, run_id = platform.world, wish.run_id
+    facts = platform.histories["orchestrator"].store._streams[f"run-{run_id}"]
+    versions = [fact.envelope.sequence for fact in facts]
+    if versions != list(range(1, len(facts) + 1)):
+        world.wrong("versions have no gap", f"{run_id}: {versions}")
+    events = [fact.envelope.event for fact in facts]
+    terminal = [event for event in events if isinstance(event, TERMINAL)]
+    if len(terminal) != 1:
+        world.wrong("one terminal state", f"{run_id}: {[event.kind for event in terminal]}")
+        return
+    if isinstance(terminal[0], RunSucceeded):
+        _judge_success(platform, platform.tables.runs[str(run_id)], terminal[0].epoch, events)
+    if sum(isinstance(event, RunRequested) for event in events) != 1:
+        world.wrong("handled once", f"{run_id} was requested more than once")
+    most = 1 + LIMITS.infrastructure_retries + wish.command.spec.retries + _more(LIMITS)
+    attempts = sum(isinstance(event, MachineRequested) for event in events)
+    if attempts > most:
+        world.wrong("attempts are bounded", f"{run_id}: {attempts} of at most {most}")
+    world.counts[terminal[0].kind] += 1
+    world.counts["attempts"] += attempts
+
+
+def _more(limits: Limits) -> int:
+    """Budgets that later versions have beside the first."""
+    names = ("preemption_retries", "capacity_retries")
+    return sum(int(getattr(limits, name, 0)) for name in names)
+
+
+def _judge_success(platform: Platform, run: Run, epoch: int, events: list[object]) -> None:
+    """Exit 0, the log to the last byte, the outputs of this very attempt."""
+    world = platform.world
+    ran = [one for one in platform.programs if (one.run_id, one.epoch) == (run.id, epoch)]
+    if len(ran) != 1 or ran[0].exit_code != 0:
+        world.wrong("success is exit 0", f"{run.id}/{epoch}: {[one.exit_code for one in ran]}")
+        return
+    chunks = platform.tables.chunks.get((run.id, epoch), [])
+    end = 0
+    for chunk in chunks:
+        stored = platform.blobs.truth._blobs.get(
+            f"owners/{OWNER}/runs/{run.id}/{epoch}/logs/{chunk.seq:010d}"
+        )
+        if chunk.offset != end or stored is None or len(stored[1]) != chunk.size:
+            world.wrong("the log is complete", f"{run.id}/{epoch} chunk {chunk.seq}")
+        end = chunk.offset + chunk.size
+    if end != ran[0].written:
+        world.wrong("the log is complete", f"{run.id}/{epoch}: {end} of {ran[0].written} bytes")
+    committed = [event for event in events if isinstance(event, OutputsCommitted) and event.epoch == epoch]
+    if len(committed) != 1 or (ran[0].outputs is not None and committed[0].manifest != ran[0].outputs):
+        world.wrong("one visible result", f"{run.id}/{epoch}: {committed}")
+        return
+    key = f"owners/{OWNER}/manifests/{committed[0].manifest.removeprefix('sha256:')}"
+    if key not in platform.blobs.truth._blobs:
+        world.wrong("one visible result", f"{run.id}/{epoch}: no manifest")
+
+
+def _judge_programs(platform: Platform) -> None:
+    """No two programs of a run at once; none twice in one epoch; none after a cancel that was carried out."""
+    world = platform.world
+    by_run: defaultdict[str, list[Program]] = defaultdict(list)
+    for program in platform.programs:
+        by_run[program.run_id].append(program)
+    for run_id, programs in by_run.items():
+        for epoch, count in Counter(program.epoch for program in programs).items():
+            if count > 1 and not _twice_booted(platform, programs, epoch):
+                world.wrong("a program runs once in an epoch", f"{run_id}/{epoch}: {count} times")
+        programs.sort(key=lambda program: program.epoch)
+        for one, other in pairwise(programs):
+            if _overlap(world.now, one, other) and not (one.frozen or other.frozen):
+                cause = _lost_cause(platform, run_id, one.epoch)
+                if cause in {None, "lost_machine"}:
+                    world.wrong(
+                        "no two programs at once",
+                        f"{run_id}: epochs {one.epoch} until {_end(one, world.now):.3f}"
+                        f" and {other.epoch} from {other.started:.3f} ({cause})",
+                    )
+
+
+def _twice_booted(platform: Platform, programs: list[Program], epoch: int) -> bool:
+    return len({program.process for program in programs if program.epoch == epoch}) > 1
+
+
+def _overlap(now: float, one: Program, other: Program) -> bool:
+    return one.epoch != other.epoch and one.started < _end(other, now) and other.started < _end(one, now)
+
+
+def _end(program: Program, now: float) -> float:
+    ends = [end for end in (program.ended, program.process.died_at) if end is not None]
+    return min(ends, default=now)
+
+
+def _lost_cause(platform: Platform, run_id: str, epoch: int) -> str | None:
+    for fact in platform.histories["orchestrator"].store._streams[f"run-{run_id}"]:
+        event = fact.envelope.event
+        if isinstance(event, AttemptLost) and event.epoch == epoch:
+            return event.cause.code
+    return None
+
+
+def _judge_outbox(platform: Platform) -> None:
+    """Every decided fact was published, and nothing else."""
+    decided: dict[str, Envelope] = {}
+    for history in platform.histories.values():
+        for fact in history.store.facts:
+            if fact.decided:
+                decided[fact.envelope.id] = fact.envelope
+    missing = decided.keys() - platform.broker.published.keys()
+    for fact_id in sorted(missing)[:3]:
+        platform.world.wrong("every fact is published", f"{decided[fact_id].source} {decided[fact_id].type}")
+    for fact_id, envelope in platform.broker.published.items():
+        if fact_id not in decided and envelope.event.kind != "attempt.heartbeat":
+            platform.world.wrong("only facts are published", f"{envelope.type} {fact_id}")
+
+
+def _judge_inputs(platform: Platform) -> None:
+    """What a service took over it took over once."""
+    for name, history in platform.histories.items():
+        ids = Counter(fact.envelope.id for fact in history.store.facts)
+        for fact_id, count in ids.items():
+            if count > 1:
+                platform.world.wrong("handled once", f"{name} {fact_id} {count} times")
+
+
+def _judge_rebuild(platform: Platform) -> None:
+    """A projection is a function of its history."""
+    before = _projected(platform)
+    for name, projection in (
+        ("orchestrator", platform.tables),
+        ("builder", platform.builds),
+        ("gateway", platform.submissions),
+    ):
+        platform.histories[name].store.rebuild([projection])
+    requests = MemoryRequests()
+    for fact in platform.histories["provisioner"].store.facts:
+        requests.follow(fact.envelope.event)
+    if requests._requests != platform.ledger.requests._requests:
+        platform.world.wrong("rebuild is the same", "requests")
+    for name, content in _projected(platform).items():
+        if before[name] != content:
+            platform.world.wrong("rebuild is the same", name)
+
+
+def _projected(platform: Platform) -> dict[str, object]:
+    return {
+        "runs": {run_id: run.model_dump_json() for run_id, run in platform.tables.runs.items()},
+        "builds": {run_id: build.key for run_id, build in platform.builds.builds.items()},
+        "submissions": repr(platform.submissions._runs),
+    }
+
+
+SETTLED_S = IDLE_S + 30.0

@@ -1,0 +1,124 @@
+"""One seed from beginning to end."""
+
+import asyncio
+import gc
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cynthus.events import ids
+from tests.simulation.clients import Wish, pursue, wishes
+from tests.simulation.invariants import Watch, converged, judge, what_is_left
+from tests.simulation.loop import Deadlock, Livelock, VirtualLoop
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.services import SERVICES, Platform
+from tests.simulation.worker import boot
+from tests.simulation.world import BEGINNING, World
+
+PATIENCE_S = 900.0
+"""After the last fault everything must have converged within so many simulated seconds."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a seed."""
+
+    seed: int
+    digest: str = ""
+    violations: list[str] = field(default_factory=list)
+    lifecycles: int = 0
+    simulated_s: float = 0.0
+    steps: int = 0
+    converged_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    cells: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+
+
+def simulate(seed: int, *, verbose: bool = False) -> Outcome:
+    """Run a seed; the same seed gives the same outcome."""
+    loop = VirtualLoop(seed)
+    world = World(seed, loop, verbose=verbose)
+    outcome = Outcome(seed)
+    asyncio.set_event_loop(loop)
+    with _seeded(seed, loop):
+        try:
+            loop.run_until_complete(_story(world, outcome))
+        except (Deadlock, Livelock) as end:
+            world.wrong("it goes on", repr(end))
+        outcome.violations = world.violations + [f"trouble: {trouble}" for trouble in loop.troubles]
+        outcome.digest = world.digest()
+        loop.dispose()
+    asyncio.set_event_loop(None)
+    outcome.simulated_s, outcome.steps = world.now, loop.steps
+    outcome.faults, outcome.cells, outcome.counts = world.faults.injected, world.cells.hits, world.counts
+    outcome.lines = world.lines
+    return outcome
+
+
+async def _story(world: World, outcome: Outcome) -> None:
+    chance = world.chance
+    gentle = world.seed % 4 == 0
+    lag_s = chance.choice([0.0, 0.0, 2.0, 5.0])
+    platform = Platform(world, slots=chance.choice([2, 3, 4]), lag_s=lag_s)
+    platform.provider.boot = lambda machine: boot(platform, machine)
+    watch = Watch(platform)
+    store = platform.histories["orchestrator"].store
+    store._projections = (watch, *store._projections)
+    rage_s = 40.0 + 60.0 * chance.random()
+    wanted = wishes(platform, chance.choice([2, 3, 4, 6]), rage_s * 0.7)
+    nemesis = Nemesis(platform, gentle=gentle)
+    for name in SERVICES:
+        platform.start(name)
+    people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]
+    await nemesis.rage(rage_s)
+    heal(platform)
+    healed_at = world.now
+    await asyncio.wait(people, timeout=PATIENCE_S)
+    while world.now < healed_at + PATIENCE_S and not converged(platform, wanted) and not world.violations:
+        await asyncio.sleep(5.0)
+    if not converged(platform, wanted) and not world.violations:
+        world.wrong("it converges", what_is_left(platform, wanted))
+    outcome.converged_s = world.now - healed_at
+    await asyncio.sleep(10.0)
+    outcome.lifecycles = _accepted(wanted)
+    judge(platform, wanted, gentle=gentle)
+
+
+def heal(platform: Platform) -> None:
+    """No more faults."""
+    platform.world.faults.healed = True
+    platform.network.cut.clear()
+    platform.world.trace("healed")
+
+
+def _accepted(wanted: list[Wish]) -> int:
+    return sum(wish.run_id is not None for wish in wanted)
+
+
+@contextmanager
+def _seeded(seed: int, loop: VirtualLoop) -> Iterator[None]:
+    """No real time and no real chance: identifiers, jitter and monotonic clocks are the seed's."""
+    entropy = random.Random(f"ids {seed}")
+    state, monotonic, sleep = random.getstate(), time.monotonic, time.sleep
+    random.seed(seed)
+    collecting = gc.isenabled()
+    gc.disable()
+    time.monotonic, time.sleep = loop.time, _asleep
+    first_ns = int(BEGINNING.timestamp() * 1e9)
+    try:
+        with ids.drawn_from(lambda: first_ns + int(loop.time() * 1e9), entropy.randbytes):
+            yield
+    finally:
+        time.monotonic, time.sleep = monotonic, sleep
+        random.setstate(state)
+        if collecting:
+            gc.enable()
+
+
+def _asleep(seconds: float) -> None:
+    raise RuntimeError(f"time.sleep({seconds}) in a simulation")
