@@ -121,7 +121,11 @@ class Consumer:
         if message_id in self._excused:
             self._excused.discard(message_id)
             return False
-        tries = await self._inbox.count(self.service, message_id)
+        try:
+            tries = await self._inbox.count(self.service, message_id)
+        except _OUTAGES:
+            self._excuse(message_id, counted=True)  # it may have been counted
+            raise
         if not tries.handled and tries.attempts > self._attempts:
             reason = tries.last_error or _KILLED
             await self._put_aside(park(self.service, message, reason=reason, attempts=tries.attempts - 1))

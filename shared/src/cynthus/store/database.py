@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from cynthus.store.listening import Hint, Listening
-from cynthus.store.outages import CONNECT_OUTAGES, is_outage
+from cynthus.store.outages import CONNECT_OUTAGES, is_loss, is_outage
 from cynthus.store.pool import Connection, Pool
 from cynthus.store.ports import StoreUnavailable
 
@@ -18,7 +18,12 @@ __all__ = ["Connection", "Database", "open_database"]
 _CONNECT_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_S = 60.0
 _STATEMENTS_KEPT = 512
-_SESSION = {"application_name": "cynthus", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+_SESSION = {
+    "application_name": "cynthus",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "lock_timeout": "20s",
+}
 """To plan short statements for their values, five times on each connection, costs more than to run them."""
 
 
@@ -43,11 +48,14 @@ class _Lease:
     ) -> None:
         connection = self._connection
         assert connection is not None
-        outage = error is not None and is_outage(error, connection_closed=connection.is_closed())
-        interrupted = error is not None and not isinstance(error, Exception)
-        self._pool.release(connection, broken=outage or interrupted)
-        if outage:
-            raise StoreUnavailable(f"lost PostgreSQL: {error}") from error
+        if error is None:
+            self._pool.release(connection, broken=False)
+            return
+        closed = connection.is_closed()
+        lost, interrupted = is_loss(error, connection_closed=closed), not isinstance(error, Exception)
+        self._pool.release(connection, broken=lost or interrupted)
+        if is_outage(error, connection_closed=closed):
+            raise StoreUnavailable(f"{'lost' if lost else 'refused by'} PostgreSQL: {error}") from error
 
 
 class Database:

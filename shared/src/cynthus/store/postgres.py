@@ -76,8 +76,8 @@ class PostgresEventStore:
             recorded = await self._write(stream, drafts, expected, why)
         except (asyncpg.UniqueViolationError, _Refused) as error:
             raise await self._refusal(drafts, why) from error
-        except StoreUnavailable:
-            recorded = await self._read_back(drafts)
+        except StoreUnavailable as error:
+            recorded = await self._read_back(drafts, error)
         reach("append.committed")
         self._readers.add(recorded)
         self.database.announce(self.channel)
@@ -217,9 +217,9 @@ class PostgresEventStore:
             handled = await connection.fetchval(self.sql.handled, why.consumer, why.cause.id, taken_over)
         return AlreadyHandled(why.cause.id) if handled else ConcurrentAppend()
 
-    async def _read_back(self, drafts: Sequence[Draft]) -> list[Recorded]:
+    async def _read_back(self, drafts: Sequence[Draft], error: StoreUnavailable) -> list[Recorded]:
         """After a lost reply only the facts themselves tell whether they were written."""
         found = await self.look_up([fact.id for fact in drafts])
         if not drafts or len(found) < len(drafts):
-            raise StoreUnavailable("the reply to an append was lost, and the facts are not there")
+            raise error
         return found

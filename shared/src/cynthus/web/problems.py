@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from cynthus.events import new_id
 
 MEDIA_TYPE = "application/problem+json"
+_RETRY_SOON = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ def problem(
 
 
 def _mapped(answer: Answer) -> Any:
+    headers = _RETRY_SOON if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+
     def render(_: Request, error: Exception) -> JSONResponse:
-        return problem(answer.status, answer.code, str(error) or type(error).__name__, hint=answer.hint)
+        detail = str(error) or type(error).__name__
+        return problem(answer.status, answer.code, detail, hint=answer.hint, headers=headers)
 
     return render
 
