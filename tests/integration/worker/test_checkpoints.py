@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import time
@@ -186,7 +187,7 @@ def test_a_slow_save_delays_neither_heartbeats_nor_the_program(
     )
 
     assert given.result["exit_code"] == 0
-    gaps = [later - sooner for sooner, later in zip(given.beaten_at, given.beaten_at[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in itertools.pairwise(given.beaten_at)]
     assert max(gaps) < 1.0
     assert given.result["seconds"] < 3.5
 
