@@ -134,10 +134,18 @@ class Evidence:
     def faults(self) -> Faults:
         return Faults([(line.where, line.fields) for line in self.lines("faults")])
 
-    def facts(self, schema: str) -> Iterator[Fact]:
+    def facts(self, schema: str) -> list[Fact]:
         """The rows of a service's events table."""
-        for line in self.rows(f"{schema}.events"):
-            yield fact_of(line.where, line.fields, seconds(line["at"]), document(line["data"]))
+        if schema not in self._facts:
+            self._facts[schema] = [
+                fact_of(line.where, line.fields, seconds(line["at"]), document(line["data"]))
+                for line in self.rows(f"{schema}.events")
+            ]
+        return self._facts[schema]
+
+    @cached_property
+    def _facts(self) -> dict[str, list[Fact]]:
+        return {}
 
     def streams(self, schema: str) -> dict[str, Stream]:
         """A service's history by run, each in version order."""
@@ -161,12 +169,16 @@ class Evidence:
 
     @cached_property
     def client(self) -> dict[str, list[Line]]:
-        """Requests that name or brought a run, by run, in the order they were sent."""
+        """Requests that name or brought a run, or were to bring it, by run, in the order they were sent."""
+        lines = list(self.lines("client"))
+        by_key = {line["key"]: run for line in lines if line.get("key") and (run := _brought(line))}
         found: dict[str, list[Line]] = {}
-        for line in self.lines("client"):
-            run = run_of(line)
+        for line in lines:
+            run = line.get("run") or _brought(line)
+            if run is None and line["op"] == "create":
+                run = by_key.get(line.get("key"))
             if run is not None:
-                found.setdefault(run, []).append(line)
+                found.setdefault(str(run), []).append(line)
         return {run: sorted(lines, key=lambda line: float(line["t0"])) for run, lines in found.items()}
 
     @cached_property
@@ -201,14 +213,11 @@ class Evidence:
         return min(seen, fact.at + tolerance_s)
 
 
-def run_of(line: Line) -> str | None:
-    """The run a request was about, or brought."""
-    if line.get("run"):
-        return str(line["run"])
+def _brought(line: Line) -> str | None:
+    """The run that a creation was answered with."""
     answer = line.get("answer")
-    if line["op"] == "create" and accepted(line) and isinstance(answer, dict):
-        return answer.get("id")
-    return None
+    made = line["op"] == "create" and accepted(line) and isinstance(answer, dict)
+    return answer.get("id") if made and isinstance(answer, dict) else None
 
 
 def asked(line: Line, name: str) -> str | None:

@@ -1,6 +1,6 @@
 """I12: no fault shorter than the lease loses a healthy attempt."""
 
-from tests.verify.evidence import Evidence, Line
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Fact, Stream
 from tests.verify.faults import Fault
 from tests.verify.findings import Checked
@@ -12,6 +12,8 @@ FATAL = ("kill", "vanish", "preempt", "freeze", "stop", "pause", "crash", "delet
 BEAT_S = 2.0
 """Faults with so little between them count as one: no heartbeat need have come through."""
 ALIVE_S = 1.0
+SELF_STOP = 2 / 3
+"""The part of an unrenewed lease after which a worker stops the program by itself."""
 
 
 def check(evidence: Evidence) -> Checked:
@@ -28,58 +30,51 @@ def check(evidence: Evidence) -> Checked:
 
 def _judge(evidence: Evidence, stream: Stream, lost: Fact, machines: list[Life], checked: Checked) -> None:
     cancelled = stream.first("run.cancel-requested")
+    at = evidence.time_of(lost)
+    told = [line for line in evidence.side.get(stream.run, []) if line["epoch"] == lost.epoch]
     if lost.cause not in UNHEARD or (cancelled is not None and cancelled.version < lost.version):
         checked.saw("lost for what they did")
-        return
-    at = evidence.time_of(lost)
-    alive = _alive(evidence, stream, lost, at)
-    if alive is None:
-        checked.saw("lost and dead")
-        return
-    names = _machines(stream, lost.epoch)
-    if any(
-        life.machine in names and life.dead is not None and life.dead <= at + ALIVE_S for life in machines
-    ):
+    elif not told or any(line["what"] == "end" and float(line["t"]) <= at for line in told):
+        checked.saw("lost before their programs began, or after they ended")
+    elif _died(stream, lost, at, machines):
         checked.saw("lost with their machines")
-        return
-    excuse = _excuse(evidence, stream, at, names)
-    if excuse is not None:
-        checked.saw("lost to faults as long as the lease, or of their own worker")
-        return
-    what = f"{stream.run}: attempt {lost.epoch} was healthy and was given up as {lost.cause}"
-    checked.found(what, lost.where, alive.where)
-
-
-def _alive(evidence: Evidence, stream: Stream, lost: Fact, at: float) -> Line | None:
-    """The program's word from when it was given up, or after."""
-    lines = [line for line in evidence.side.get(stream.run, []) if line["epoch"] == lost.epoch]
-    ended = [line for line in lines if line["what"] == "end" and float(line["t"]) <= at]
-    later = [line for line in lines if float(line["t"]) >= at - ALIVE_S]
-    return later[-1] if later and not ended else None
+    elif _excuse(evidence, stream, lost, at, alive=float(told[-1]["t"]) >= at - ALIVE_S) is not None:
+        checked.saw("lost to faults that were long enough, or of their own worker")
+    else:
+        what = f"{stream.run}: attempt {lost.epoch} was healthy and was given up as {lost.cause}"
+        checked.found(what, lost.where, told[-1].where)
 
 
 def _machines(stream: Stream, epoch: int | None) -> set[str]:
     return {str(fact.data["machine"]) for fact in stream.all("vm.ready", epoch=epoch)}
 
 
-def _excuse(evidence: Evidence, stream: Stream, at: float, names: set[str]) -> Fault | None:
+def _died(stream: Stream, lost: Fact, at: float, machines: list[Life]) -> bool:
+    names = _machines(stream, lost.epoch)
+    return any(
+        life.machine in names and life.dead is not None and life.dead <= at + ALIVE_S for life in machines
+    )
+
+
+def _excuse(evidence: Evidence, stream: Stream, lost: Fact, at: float, *, alive: bool) -> Fault | None:
+    """A worker that is not heard stops its program before the lease ends; then less than a lease will do."""
     lease_s = evidence.number("lease_s")
+    names = (stream.run, *_machines(stream, lost.epoch))
     window = evidence.faults.during(at - 2 * lease_s - BEAT_S, at)
     for fault in window:
-        own = any(name in fault.text for name in (stream.run, *names))
-        if own and any(word in fault.kind for word in FATAL):
+        if any(name in fault.text for name in names) and any(word in fault.kind for word in FATAL):
             return fault
-    return _long(window, lease_s)
+    return _long(window, lease_s if alive else lease_s * SELF_STOP)
 
 
-def _long(faults: list[Fault], lease_s: float) -> Fault | None:
-    """Faults that follow each other so closely that together they last a lease."""
+def _long(faults: list[Fault], least_s: float) -> Fault | None:
+    """Faults that follow each other so closely that together they last so long."""
     begin = end = float("-inf")
     for fault in faults:
         if fault.t0 > end + BEAT_S:
             begin, end = fault.t0, fault.t1
         end = max(end, fault.t1)
-        if end - begin >= lease_s - BEAT_S:
+        if end - begin >= least_s - BEAT_S:
             return fault
     return None
 
@@ -87,19 +82,27 @@ def _long(faults: list[Fault], lease_s: float) -> Fault | None:
 def _deleted(evidence: Evidence, machines: list[Life], checked: Checked) -> None:
     """We delete no machine that an attempt holds."""
     asked = {str(line["machine"]) for line in evidence.lines("provider") if line["what"] == "delete_asked"}
-    by_name: dict[str, list[Life]] = {}
-    for life in [life for life in machines if life.machine in asked]:
-        by_name.setdefault(life.machine, []).append(life)
+    ended: dict[str, list[Life]] = {}
+    for life in machines:
+        if life.machine in asked and life.end == "deleted":
+            ended.setdefault(life.machine, []).append(life)
     for stream in evidence.runs.values():
         for ready in stream.all("vm.ready"):
             checked.saw("machines held")
-            epoch = ready.epoch or 0
-            fence = stream.fence(epoch)
-            until = float("inf") if fence is None else fence.at
-            gone = stream.first("vm.lost", epoch=epoch)
-            for life in by_name.get(str(ready.data["machine"]), []):
-                if life.end == "deleted" and life.dead is not None and ready.at < life.dead < until - ALIVE_S:
-                    if gone is not None and gone.at <= life.dead:
-                        continue
-                    what = f"{stream.run}: machine {life.machine} was deleted while attempt {epoch} held it"
+            until = _held_until(stream, ready)
+            for life in ended.get(str(ready.data["machine"]), []):
+                if life.dead is not None and ready.at < life.dead < until - ALIVE_S:
+                    what = f"{stream.run}: {life.machine} was deleted while attempt {ready.epoch} held it"
                     checked.found(what, ready.where, life.dead_at)
+
+
+def _held_until(stream: Stream, ready: Fact) -> float:
+    """Until it is given back, its attempt is fenced, or the provider said that it is gone."""
+    epoch = ready.epoch or 0
+    ends = [stream.fence(epoch), stream.first("vm.lost", epoch=epoch)]
+    ends += [
+        fact
+        for fact in stream.all("machine.released", epoch=epoch)
+        if fact.data.get("machine") in {ready.data["machine"], None}
+    ]
+    return min((fact.at for fact in ends if fact is not None), default=float("inf"))

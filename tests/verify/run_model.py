@@ -106,7 +106,7 @@ def _cancel(run: Run, shown: Shown | None) -> list[Run]:
         return [run] if run.outcome is not None else []
     if shown.status == 404:
         return [run] if run.id is None or run.deleted else []
-    return list({run, asked})
+    return [run, asked] if asked != run else [run]
 
 
 def _seen_version(run: Run, shown: Shown) -> list[Run]:

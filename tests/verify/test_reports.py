@@ -1,6 +1,7 @@
 """The program as a whole: what it accepts, and what it will not call a proof."""
 
 import ast
+import copy
 import json
 import sys
 from pathlib import Path
@@ -15,9 +16,14 @@ from tests.verify.synthetic_world import World
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def world() -> World:
+@pytest.fixture(scope="module")
+def correct() -> World:
     return correct_world()
+
+
+@pytest.fixture
+def world(correct) -> World:
+    return copy.deepcopy(correct)
 
 
 def test_a_correct_history_is_accepted(world, tmp_path, capsys):
