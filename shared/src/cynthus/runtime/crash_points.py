@@ -36,6 +36,16 @@ NAMES = (
     "build.claimed",
     "build.before_finish",
     "build.finished",
+    "ledger.intended",
+    "provider.before_create",
+    "provider.created",
+    "ledger.created",
+    "provider.refused",
+    "ledger.closed",
+    "provider.before_delete",
+    "provider.deleted",
+    "ledger.before_gone",
+    "ledger.gone",
 )
 
 

@@ -10,6 +10,7 @@ from cynthus.provisioner.adapters import ledger_statements as sql
 from cynthus.provisioner.domain.machine import Listed, MachineRow, Snapshot, Stage
 from cynthus.provisioner.domain.pool import Limits, Marks, lacking
 from cynthus.provisioner.ports import Greeting, Intent, Refusal, Waiting
+from cynthus.runtime.crash_points import reach
 from cynthus.store.database import Connection, Database
 
 
@@ -102,7 +103,10 @@ class PostgresLedger:
 
     async def gone(self, machine: MachineRow) -> bool:
         """The provider no longer lists it."""
-        return await self._value(sql.GONE, machine.name, machine.stage, machine.since) is not None
+        reach("ledger.before_gone")
+        gone = await self._value(sql.GONE, machine.name, machine.stage, machine.since) is not None
+        reach("ledger.gone")
+        return gone
 
     async def _snapshot(self, connection: Connection) -> Snapshot:
         now = await connection.fetchval(sql.NOW)

@@ -22,6 +22,7 @@ from cynthus.provisioner.ports import (
     Refusal,
     Throttled,
 )
+from cynthus.runtime.crash_points import reach
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Calls:
         intent = Intent(name, zone, request_id, "requests wait, or few machines are kept ready")
         if not await self._ledger.intend(intent, self._limits, _create_pause(1)):
             return None
+        reach("ledger.intended")
         return await self._create(name, zone, request_id, _create_pause(1))
 
     async def ensure(self, machine: MachineRow) -> Refused | None:
@@ -71,6 +73,7 @@ class Calls:
         pause = self._delete_pause(1)
         if not await self._ledger.close(machine, why, pause):
             return False
+        reach("ledger.closed")
         log.info("machine is to go", machine=machine.name, why=why)
         await self._delete(machine, pause)
         return True
@@ -92,8 +95,11 @@ class Calls:
     async def _create(self, name: str, zone: str, request_id: str, pause: timedelta) -> Refused | None:
         spec = replace(self._spec(name), zone=zone, request_id=request_id)
         try:
+            reach("provider.before_create")
             if await self._answered(("create", name), pause, self._machines.create(spec)):
+                reach("provider.created")
                 await self._ledger.created(name)
+                reach("ledger.created")
         except NoCapacity as refusal:
             code = Refusal.QUOTA if isinstance(refusal, QuotaReached) else Refusal.OUT_OF_STOCK
             return await self._refused(name, zone, code, str(refusal))
@@ -103,12 +109,15 @@ class Calls:
 
     async def _refused(self, name: str, zone: str, refusal: Refusal, reason: str) -> Refused:
         log.warning("machine not created", machine=name, zone=zone, refusal=refusal, reason=reason)
+        reach("provider.refused")
         await self._ledger.refused(name, refusal, reason)
         return Refused(refusal, reason)
 
     async def _delete(self, machine: MachineRow, pause: timedelta) -> None:
         call = self._machines.delete(machine.name, machine.zone)
+        reach("provider.before_delete")
         await self._answered(("delete", machine.name), pause, call)
+        reach("provider.deleted")
 
     def _delete_pause(self, attempts: int) -> timedelta:
         """Repeating it sooner than the listing can show its effect is no use."""
