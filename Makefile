@@ -13,7 +13,7 @@ PACKAGES := $(wildcard shared/src services/*/src worker/src cli/src embedded/src
 # Compiled at once: the command must answer quickly from its first use, whatever PYTHONDONTWRITEBYTECODE says.
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
-.PHONY: help setup setup-dev run test check fmt lint types contracts unit lock docs bench up down clean
+.PHONY: help setup setup-dev run test check fmt lock docs bench simulate chaos soak planted up down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -62,6 +62,18 @@ lock: $(VENV)/bin/uv ## compile the hashed requirement files anew
 docs: setup-dev ## generate the documents that come from code
 	@$(BIN)/python -m cynthus.events.documents docs
 	@$(BIN)/python -m cynthus.spec > docs/schema/cynthus.schema.json
+
+simulate: setup-dev ## thousands of simulated lives of the platform; SEEDS=1000 START=0
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --start $(or $(START),0)
+
+chaos: setup-dev ## break the real platform for two minutes, then judge what it left; SEED=1
+	@$(BIN)/python -m tests.chaos --minutes 2 $(if $(SEED),--seed $(SEED))
+
+soak: setup-dev ## the same for RUNS=10000 runs
+	@$(BIN)/python -m tests.chaos --runs $(or $(RUNS),10000) --minutes $(or $(MINUTES),600) $(if $(SEED),--seed $(SEED))
+
+planted: setup-dev ## plant known bugs one at a time: the suites must find each
+	@$(BIN)/python -m tests.planted --table
 
 bench: setup-dev ## measure, beside floors and peers; see docs/benchmarks.md
 	@$(BIN)/python -m bench
