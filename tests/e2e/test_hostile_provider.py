@@ -15,7 +15,7 @@ from tests.e2e.homes import embedded
 pytestmark = pytest.mark.timeout(240)
 
 HELLO = 'import os\nprint("attempt", os.environ["CYNTHUS_ATTEMPT"], flush=True)\n'
-TWO_ATTEMPTS = HELLO + 'import time\ntime.sleep(600 if os.environ["CYNTHUS_ATTEMPT"] == "1" else 0)\n'
+PATIENT = HELLO + 'import time\ntime.sleep(600 if os.environ["CYNTHUS_ATTEMPT"] < "3" else 0)\n'
 
 
 class Provider:
@@ -84,16 +84,37 @@ def test_a_run_boots_a_machine_ends_and_leaves_none(tmp_path, project, provider)
         assert past["how"] == "deleted"
 
 
-def test_a_machine_that_is_preempted_or_vanishes_costs_an_attempt_and_no_more(tmp_path, project, provider):
-    (project / "main.py").write_text(TWO_ATTEMPTS)
+def test_a_machine_that_is_taken_away_costs_an_attempt_and_nothing_of_it_is_left(tmp_path, project, provider):
+    (project / "main.py").write_text(PATIENT)
     with platform(tmp_path, provider) as home:
         started = home.cynthus("run", "--detach", "main.py", cwd=project)
         assert started.returncode == 0, started.stderr
         run = re.findall(r"run_\w+", started.stdout + started.stderr)[0]
-        home.wait_for(run, "RUNNING")
-        (machine,) = provider.ask("GET", "/ledger")["machines"]
-        provider.ask("POST", f"/machines/{machine['machine']}:preempt", {"notice_s": 5})
+        for attempt, fate in enumerate(("preempt", "vanish"), start=1):
+            machine = _running(provider, home, run, attempt)
+            everything = _below(machine["pids"][0])
+            assert len(everything) >= 3, "worker, supervisor, program"
+            provider.ask("POST", f"/machines/{machine['machine']}:{fate}", {"notice_s": 4})
+            provider.until(lambda truth, gone=machine: gone["machine"] not in str(truth["machines"]))
+            assert not everything & process_table.living().keys()
         ended = home.wait_for(run, "SUCCEEDED", "FAILED")
         assert ended["state"] == "SUCCEEDED"
         truth = provider.until(lambda truth: not truth["machines"] and truth)
-        assert len(truth["past"]) == 2
+        first, second, third = truth["past"]
+        assert first["noticed"] is not None
+        assert (second["how"], third["how"]) == ("vanished", "deleted")
+
+
+def _running(provider, home, run, attempt):
+    """The machine, once this attempt of the run has said its first word on it."""
+    deadline = time.monotonic() + 60
+    while f"attempt {attempt}" not in home.cynthus("logs", run, cwd=home.folder).stdout:
+        assert time.monotonic() < deadline, home.run_of(run)
+        time.sleep(0.2)
+    (machine,) = provider.ask("GET", "/ledger")["machines"]
+    return machine
+
+
+def _below(worker):
+    table = process_table.living()
+    return process_table.below(table, [table[worker].parent])
