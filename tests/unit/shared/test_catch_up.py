@@ -134,6 +134,25 @@ async def test_what_had_no_effect_is_remembered_while_the_process_lives(here: He
     assert len(calls) == 1
 
 
+async def test_after_a_crash_of_the_database_memory_is_not_trusted(here: Here) -> None:
+    await here.happen("a", RunQueued(run_id="run_1"))
+
+    async def undone(delivery: Delivery) -> None:
+        here.handled.append(delivery.envelope.id)
+
+    lost = here.again(Consumer("here", here.inbox, MemoryBus(), dict.fromkeys(TYPES, undone)))
+    await lost.round()
+    here.checkpoint.position = START
+    turns = iter([False, True])
+
+    async def mine() -> bool:
+        return next(turns, True)
+
+    here.checkpoint.mine = mine  # type: ignore[method-assign]
+    async with running(lost):
+        await here.until(2)
+
+
 async def test_a_fact_on_its_way_is_left_to_the_bus(here: Here) -> None:
     await here.happen("a", RunQueued(run_id="run_1"))
     slow = CatchUp(

@@ -75,6 +75,7 @@ class CatchUp:
         try:
             if not await self._checkpoint.mine():
                 self._position = None
+                self._consumer.forget()
                 return
             await self.round()
         except _OUTAGES as error:

@@ -56,6 +56,10 @@ class Consumer:
         """Whether this consumer remembers to have seen the message to its end; it forgets the oldest."""
         return message_id in self._done
 
+    def forget(self) -> None:
+        """Remember nothing: a crash of the database may have undone what was not on its disk yet."""
+        self._done.clear()
+
     async def run(self) -> None:
         """Consume until cancelled, through outages of the bus."""
         pauses = Pauses()
