@@ -134,6 +134,8 @@ class Agent:
             attempt.control.close()
             if attempt.ran:
                 self._remember(order.attempt_url)
+            if attempt.out_of_room:
+                self._tidy(0)
         return not attempt.unsupervised
 
     def _remember(self, attempt: str) -> None:
@@ -142,11 +144,12 @@ class Agent:
         if len(self._taken) > _REMEMBERED:
             del self._taken[next(iter(self._taken))]
 
-    def _tidy(self) -> bool:
+    def _tidy(self, limit_bytes: int | None = None) -> bool:
         from cynthus.worker.eviction import collect
 
         try:
-            collect(self._settings.home, self._settings.cache_bytes, keep_runs=self._settings.keep_runs)
+            limit_bytes = self._settings.cache_bytes if limit_bytes is None else limit_bytes
+            collect(self._settings.home, limit_bytes, keep_runs=self._settings.keep_runs)
         except OSError as error:
             say(f"the cache could not be tidied: {error}")
         return True

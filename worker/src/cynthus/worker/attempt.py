@@ -41,6 +41,7 @@ class Attempt:
         """With `held` the program runs already: it is taken over from a worker that was killed."""
         self.control = Control()
         self.ran = False
+        self.out_of_room = False
         self._word = threading.Lock()
         """Taken by whoever will report: the program's end, its failure to begin, or `leave`."""
         self._settings = settings
@@ -120,6 +121,7 @@ class Attempt:
                 conclusion.post(report)
         except AttemptFailed as failure:
             workspace.free_reserve()
+            self.out_of_room = failure.cause.code == "disk_full"
             self._take_word()
             conclusion.report(failure.cause.with_facts(*self._facts()), None, 0.0)
         finally:
@@ -135,6 +137,7 @@ class Attempt:
 
         def disk_full(_: OSError) -> None:
             workspace.free_reserve()
+            self.out_of_room = True
             control.stop("disk_full")
 
         made = runtime.adopt(workspace, self._held) if self._held else runtime.make(workspace)
@@ -185,7 +188,9 @@ class Attempt:
         """The machine itself failed, perhaps without a folder to work in."""
         self.control.stop("worker_failed")
         if self._word.acquire(blocking=False):
-            self._report_unstarted(of_machine(error))
+            cause = of_machine(error)
+            self.out_of_room = cause.code == "disk_full"
+            self._report_unstarted(cause)
 
     def _take_word(self) -> None:
         """Once. Raises Dropped when another has reported."""

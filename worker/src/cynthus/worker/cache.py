@@ -36,6 +36,12 @@ class Cache:
         """A new path, to be filled and renamed."""
         return f"{self.folder}/fresh/{os.getpid()}-{next(_SERIAL)}"
 
+    @contextmanager
+    def filling(self, path: str) -> Iterator[int]:
+        """A new file that appears at `path` once it is whole; nothing is left of one that fails."""
+        with whole_file(path, self.fresh()) as descriptor:
+            yield descriptor
+
     def hold(self, name: str) -> int:
         """An open descriptor of the lock `name`, to be locked by the caller."""
         return os.open(f"{self.folder}/locks/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -85,12 +91,23 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 def written(path: str, data: bytes, fresh: str) -> None:
     """A whole file or none: written beside, then renamed."""
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o400)
-    try:
+    with whole_file(path, fresh) as descriptor:
         write_all(descriptor, data, 0)
+
+
+@contextmanager
+def whole_file(path: str, fresh: str) -> Iterator[int]:
+    """To be written at `fresh`; renamed at the end, removed after a failure."""
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o400)
+    try:
+        yield descriptor
+        os.replace(fresh, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(fresh)
+        raise
     finally:
         os.close(descriptor)
-    os.replace(fresh, path)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -108,14 +108,10 @@ class Layout:
             os.close(descriptor)
 
     def _keep_large(self, piece: Piece) -> None:
-        fresh, path = self._cache.fresh(), self._cache.blob(piece.digest)
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o400)
-        try:
-            self._content.large(piece, descriptor, 0)
-        finally:
-            os.close(descriptor)
+        path = self._cache.blob(piece.digest)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        os.replace(fresh, path)
+        with self._cache.filling(path) as descriptor:
+            self._content.large(piece, descriptor, 0)
 
     def _submit(
         self, call: Callable[Arguments, None], *arguments: Arguments.args, **options: Arguments.kwargs
