@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ Json = dict[str, Any]
 FILES = ("client", "provider", "bus", "side", "worker", "blobs", "processes", "faults")
 TABLES = ("gateway.events", "orchestrator.events", "provisioner.events", "orchestrator.log_chunks")
 SETTINGS = ("lease_s", "machine_grace_s", "healed_at", "ended_at")
+UNBELIEVABLE_S = 1800.0
+"""Between facts that follow each other; a clock that jumped makes larger gaps."""
 MAY_BE_EMPTY = ("processes",)
 """Nothing left on the host is what we hope for; the file itself must be there."""
 
@@ -135,13 +137,28 @@ class Evidence:
         return Faults([(line.where, line.fields) for line in self.lines("faults")])
 
     def facts(self, schema: str) -> list[Fact]:
-        """The rows of a service's events table."""
+        """The rows of a service's events table; what grew from poison of the harness is no one's fact."""
         if schema not in self._facts:
-            self._facts[schema] = [
+            found = [
                 fact_of(line.where, line.fields, seconds(line["at"]), document(line["data"]))
                 for line in self.rows(f"{schema}.events")
             ]
+            found = [fact for fact in found if "poison" not in fact.stream]
+            self._facts[schema] = self._timed(found) if self.faults.of("clock") else found
         return self._facts[schema]
+
+    def _timed(self, facts: list[Fact]) -> list[Fact]:
+        """While services' clocks were meddled with, the bus tap's clock is the one to believe."""
+        facts = sorted(facts, key=lambda fact: (fact.stream, fact.version))
+        before: dict[str, float] = {}
+        for index, fact in enumerate(facts):
+            last = before.get(fact.stream)
+            at = self.seen_on_bus.get(fact.id)
+            if at is None:
+                believable = last is None or abs(fact.at - last) < UNBELIEVABLE_S
+                at = fact.at if believable or last is None else last
+            facts[index], before[fact.stream] = replace(fact, at=at), at
+        return facts
 
     @cached_property
     def _facts(self) -> dict[str, list[Fact]]:
@@ -200,10 +217,6 @@ class Evidence:
         for line in self.lines(name):
             found.setdefault(str(line["run"]), []).append(line)
         return {run: sorted(lines, key=lambda line: float(line["t"])) for run, lines in found.items()}
-
-    def time_of(self, fact: Fact) -> float:
-        """Its own time, or the bus tap's while the services' clocks were meddled with."""
-        return self.seen_on_bus.get(fact.id, fact.at) if self.faults.of("clock") else fact.at
 
     def committed_by(self, fact: Fact, tolerance_s: float) -> float:
         """A moment by which the fact was committed for certain; its own time counts if clocks are right."""

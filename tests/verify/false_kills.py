@@ -8,7 +8,9 @@ from tests.verify.ledger import Life, lives
 
 UNHEARD = frozenset({"lost_machine", "preempted"})
 """Causes that say the attempt was gone; all others are about what it did, or took too long to do."""
-FATAL = ("kill", "vanish", "preempt", "freeze", "stop", "pause", "crash", "delete", "boot")
+FATAL = ("kill", "vanish", "preempt", "crash", "boot")
+PATH = ("worker", "machines", "orchestrator", "database", "postgres", "network", "host")
+"""What lies between a program and the lease of its attempt; other machines and services do not."""
 BEAT_S = 2.0
 """Faults with so little between them count as one: no heartbeat need have come through."""
 ALIVE_S = 1.0
@@ -30,7 +32,7 @@ def check(evidence: Evidence) -> Checked:
 
 def _judge(evidence: Evidence, stream: Stream, lost: Fact, machines: list[Life], checked: Checked) -> None:
     cancelled = stream.first("run.cancel-requested")
-    at = evidence.time_of(lost)
+    at = lost.at
     told = [line for line in evidence.side.get(stream.run, []) if line["epoch"] == lost.epoch]
     if lost.cause not in UNHEARD or (cancelled is not None and cancelled.version < lost.version):
         checked.saw("lost for what they did")
@@ -62,9 +64,10 @@ def _excuse(evidence: Evidence, stream: Stream, lost: Fact, at: float, *, alive:
     names = (stream.run, *_machines(stream, lost.epoch))
     window = evidence.faults.during(at - 2 * lease_s - BEAT_S, at)
     for fault in window:
-        if any(name in fault.text for name in names) and any(word in fault.kind for word in FATAL):
+        if fault.hits(*names) and any(word in fault.kind for word in FATAL):
             return fault
-    return _long(window, lease_s if alive else lease_s * SELF_STOP)
+    between = [fault for fault in window if fault.hits(*names) or any(word in fault.target for word in PATH)]
+    return _long(between, lease_s if alive else lease_s * SELF_STOP)
 
 
 def _long(faults: list[Fault], least_s: float) -> Fault | None:
@@ -81,7 +84,11 @@ def _long(faults: list[Fault], least_s: float) -> Fault | None:
 
 def _deleted(evidence: Evidence, machines: list[Life], checked: Checked) -> None:
     """We delete no machine that an attempt holds."""
-    asked = {str(line["machine"]) for line in evidence.lines("provider") if line["what"] == "delete_asked"}
+    asked = {
+        str(line["machine"])
+        for line in evidence.lines("provider")
+        if line["what"] == "delete_asked" and not line.get("reason")  # a provider's own has a reason
+    }
     ended: dict[str, list[Life]] = {}
     for life in machines:
         if life.machine in asked and life.end == "deleted":

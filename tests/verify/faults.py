@@ -20,6 +20,10 @@ class Fault:
     def seconds(self) -> float:
         return self.t1 - self.t0
 
+    def hits(self, *names: str) -> bool:
+        """Whether it was done to one of these, or says that it touched it."""
+        return any(name in self.text for name in names)
+
     @property
     def text(self) -> str:
         """Everything it says of itself, to search in."""

@@ -20,7 +20,7 @@ def check(evidence: Evidence) -> Checked:
     for row in evidence.rows("orchestrator.log_chunks"):
         checked.saw("log chunks")
         fence = _lost(fences, row["run_id"], row["epoch"])
-        if fence is not None and not evidence.faults.of("clock"):
+        if fence is not None:
             late_s = seconds(row["at"]) - fence.at - TOLERANCE_S
             if late_s > 0:
                 what = f"{row['run_id']}: log of attempt {row['epoch']} taken {late_s:.1f} s after its fence"

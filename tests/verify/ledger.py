@@ -4,10 +4,6 @@ from dataclasses import dataclass
 
 from tests.verify.evidence import Evidence
 
-BORN = frozenset({"created"})
-SEEN = frozenset({"created", "running"})
-"""`running` follows later, and more than once for a machine that boots twice; a ledger that only looks at
-what is there knows nothing else."""
 DEAD = frozenset({"deleted", "preempted", "vanished"})
 CALLS = frozenset({"create_asked", "delete_asked"})
 
@@ -29,14 +25,17 @@ class Life:
 
 
 def lives(evidence: Evidence) -> list[Life]:
-    """Every machine there ever was; a name used again is another life."""
+    """Every machine there ever was; a name used again is another life.
+
+    A ledger that only looks at what is there knows of no creation, only that it is `running`.
+    """
     found: list[Life] = []
     open_: dict[tuple[str, str], Life] = {}
-    for line in sorted(evidence.lines("provider"), key=lambda line: float(line["t"])):
-        if not line.get("machine"):
-            continue
+    lines = [line for line in evidence.lines("provider") if line.get("machine")]
+    born = {"created"} & {line["what"] for line in lines} or {"running"}
+    for line in sorted(lines, key=lambda line: float(line["t"])):
         key = (str(line.get("zone") or ""), str(line["machine"]))
-        if line["what"] in BORN or (line["what"] in SEEN and key not in open_):
+        if line["what"] in born:
             open_[key] = Life(key[1], key[0], float(line["t"]), line.where)
             found.append(open_[key])
         elif line["what"] in DEAD and key in open_:

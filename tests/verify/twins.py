@@ -78,7 +78,7 @@ def _frozen(evidence: Evidence, run: str, before: Line, after: Line) -> bool:
     machines = {str(fact.data["machine"]) for fact in stream.all("vm.ready", epoch=before["epoch"])}
     begun = float(after["t"])
     return any(
-        fault.t0 < begun and any(name in fault.text for name in (run, *machines))
+        fault.t0 < begun and fault.hits(run, *machines)
         for fault in evidence.faults.of("freeze", "stop", "pause")
     )
 
