@@ -36,13 +36,13 @@ from cynthus.store.rebuild import rebuild
 class Pool:
     """A provisioner without its web application and its bus; time stands still unless moved."""
 
-    def __init__(self, database, *, slots=2, warm=0):
+    def __init__(self, database, *, slots=2, warm=0, machines=None):
         self.now = datetime.now(UTC)
         self.ledger = PostgresLedger(database)
         self.store = PostgresEventStore(
             database, schema="provisioner", source="provisioner", projections=[RequestTable(), MachineHolds()]
         )
-        self.machines = MemoryMachines(Host(cpu=2, memory_bytes=8 * 10**9))
+        self.machines = machines or MemoryMachines(Host(cpu=2, memory_bytes=8 * 10**9))
         limits = Limits(slots, warm, timedelta(seconds=10), timedelta(seconds=60))
         self.handler = DemandHandler(
             self.store, self.ledger, self.machines, slots=slots, changed=lambda: None

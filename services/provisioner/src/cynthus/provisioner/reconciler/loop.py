@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -87,7 +87,8 @@ class Reconciler:
         self._urgent = False
         self._failed_boots = 0
         self._refusals = 0
-        self._create_after = float("-inf")
+        self._now = datetime.min.replace(tzinfo=UTC)
+        self._create_after = self._now
         self._looked_at = float("-inf")
         self.last_look: Look | None = None
 
@@ -156,11 +157,12 @@ class Reconciler:
         snapshot = await self._ledger.snapshot()
         listing = tuple(await self._machines.list())
         self.last_look = Look(snapshot.now, listing)
+        self._now = snapshot.now
         plan = reconcile(snapshot, listing, self._limits, self.provider)
         if plan.marks.names():
             await self._ledger.mark(plan.marks)
         refused = await self._do(plan.actions)
-        await self._patience.explain(self._hindrance(snapshot, refused), _coming(snapshot))
+        await self._patience.explain(self._hindrance(snapshot, refused), snapshot)
         self._pace(refused, created=any(isinstance(action, Create) for action in plan.actions))
         return any(one.refusal is Refusal.OUT_OF_STOCK for one in refused)
 
@@ -177,7 +179,7 @@ class Reconciler:
 
     async def _take(self, action: Action) -> Refused | None:
         match action:
-            case Create() if _time() < self._create_after:
+            case Create() if self._now < self._create_after:
                 return None
             case Create(zone):
                 return await self._calls.create(zone)
@@ -215,8 +217,8 @@ class Reconciler:
         if any(one.refusal is Refusal.REFUSED for one in refused):
             self._refusals += 1
             pause = backoff(self._refusals, _CREATE_AGAIN / 10, _CREATE_AGAIN_MOST)
-            self._create_after = _time() + pause.total_seconds()
-        elif created and _time() >= self._create_after:
+            self._create_after = self._now + pause
+        elif created and self._now >= self._create_after:
             self._refusals = 0
 
     async def _close(self, machine: MachineRow, why: str) -> None:
@@ -229,9 +231,9 @@ class Reconciler:
         log.warning("machine did not come up", machine=machine.name, overdue=overdue)
         self._failed_boots += 1
         if self._failed_boots >= _FAILED_BOOTS:
-            self._create_after = _time() + _CREATE_AGAIN.total_seconds()
+            self._create_after = self._now + _CREATE_AGAIN
             reason = "it stopped before it said hello, several times"
-            await self._patience.fail_oldest(reason, transient=True)
+            await self._patience.fail_oldest(reason)
 
     async def _vanished(self, machine: MachineRow) -> None:
         if machine.stage is Stage.HELD:
@@ -270,11 +272,6 @@ class Reconciler:
             evidence=(evidence,),
         )
         await self._handler().settle(Lose(machine.run_id, machine.epoch, machine.name, cause))
-
-
-def _coming(snapshot: Snapshot) -> int:
-    stages = {Stage.INTENDED, Stage.BOOTING, Stage.IDLE}
-    return sum(row.stage in stages for row in snapshot.rows)
 
 
 def _time() -> float:
