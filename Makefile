@@ -62,6 +62,7 @@ lock: $(VENV)/bin/uv ## compile the hashed requirement files anew
 docs: setup-dev ## generate the documents that come from code
 	@$(BIN)/python -m cynthus.events.documents docs
 	@$(BIN)/python -m cynthus.spec > docs/schema/cynthus.schema.json
+	@$(BIN)/python -m cynthus.orchestrator.domain.cause_document > docs/causes.md
 
 simulate: setup-dev ## thousands of simulated lives of the platform; SEEDS=1000 START=0
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --start $(or $(START),0)

@@ -64,6 +64,24 @@ def test_what_was_asked_for_is_what_is_submitted(script, gateway):
     assert "hunter2" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("declared", "words", "asked"),
+    [
+        ('{ attempts = 3, backoff = "10s" }', [], {"retries": 2, "retry_backoff_s": 10}),
+        ('{ on = ["preemption"] }', [], {"retries": 0, "retry_on": ["preemption"]}),
+        ('{ on = ["infra"] }', ["--retries", "1"], {"retries": 1, "retry_on": ["infra", "failure"]}),
+    ],
+)
+def test_what_a_task_says_about_retries_is_submitted(script, gateway, declared, words, asked):
+    (script.project / "cynthus.toml").write_text(
+        f'[task.main]\ncommand = "python train.py"\nretry = {declared}\n'
+    )
+    done = script("run", "--task", "main", *words)
+    assert done.returncode == 0, done.stderr
+    submission = gateway.runs[0].submission
+    assert {name: submission[name] for name in submission if name.startswith("retr")} == asked
+
+
 def test_a_second_run_sends_nothing_and_says_so(script, gateway):
     assert script("run", "train.py").returncode == 0
     gateway.requests.clear()

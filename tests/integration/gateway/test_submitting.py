@@ -34,6 +34,15 @@ async def test_a_run_is_accepted_and_can_be_seen_at_once(ready: Ready, gateway: 
     assert (fact.run_id, fact.owner, fact.labels) == (run["id"], "ann", {"team": "vision"})
 
 
+async def test_what_is_tried_again_and_when_is_part_of_the_run(ready: Ready) -> None:
+    wish = {"retries": 2, "retry_on": ["infra", "failure", "infra"], "retry_backoff_s": 1.5}
+    spec = (await ready.submit(**wish)).json()["spec"]
+    assert (spec["retries"], spec["retry_on"], spec["retry_backoff_s"]) == (2, ["infra", "failure"], 1.5)
+    plain = (await ready.submit(arguments=["other"])).json()["spec"]
+    assert plain["retry_on"] == ["preemption", "no_capacity", "infra", "failure"]
+    assert (plain["retries"], plain["retry_backoff_s"]) == (0, None)
+
+
 async def test_a_name_is_made_up_when_none_is_given(ready: Ready) -> None:
     assert re.fullmatch(r"[a-z]+-[a-z]+-1", (await ready.run())["name"])
     assert (await ready.run(name="baseline"))["name"] == "baseline"

@@ -54,10 +54,11 @@ UNPINNED = DatasetFailed(run_id=RUN, cause=Cause(code="dataset_failed", message=
 CANCEL = RunCancelRequested(run_id=RUN)
 
 
-def requested(*, retries: int = 0, timeout_s: float | None = None, data: bool = True) -> RunRequested:
-    spec = SPEC.model_copy(
-        update={"retries": retries, "timeout_s": timeout_s, "data": (DATA,) if data else ()}
-    )
+def requested(
+    *, retries: int = 0, timeout_s: float | None = None, data: bool = True, **retry: object
+) -> RunRequested:
+    wish = {"retries": retries, "timeout_s": timeout_s, "data": (DATA,) if data else (), **retry}
+    spec = SPEC.model_copy(update=wish)
     return RunRequested(run_id=RUN, owner="ann", project="digits", name="digits-1", spec=spec)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from cynthus.events import AttemptExited, BuildFailed, Cause, Event, MachineRequested, RetryScheduled
 from cynthus.orchestrator.api.resources import run_resource
+from cynthus.orchestrator.domain.kinds import Budget
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.messages import CheckTime
 from cynthus.orchestrator.domain.run import State
@@ -106,7 +107,7 @@ def test_trouble_with_engine_or_registry_is_not_the_users(code, waits):
     run, history = told([wanting(), BUILT, *exit_with(code)])
     (retry,) = [event for event in history if isinstance(event, RetryScheduled)]
     assert (retry.delay_s > 0) is waits
-    assert (run.user_failures, run.infrastructure_failures) == (0, 1)
+    assert run.used == {Budget.INFRASTRUCTURE: 1}
     run, _ = told([CheckTime()], run=run, now=after(60))
     assert run.epoch == 2
 

@@ -246,8 +246,8 @@ OVERDUE: dict[str, tuple[list[Any], float, list[str], State]] = {
     "no machine": (
         [*ASKED, BUILT, PINNED],
         LIMITS.provisioning_s,
-        ["AttemptLost", *AGAIN],
-        State.PROVISIONING,
+        ["AttemptLost", "RetryScheduled", "MachineReleased"],
+        State.RETRYING,
     ),
     "no machine, but one was promised": (
         [*ASKED, BUILT, PINNED, delayed()],
@@ -258,8 +258,8 @@ OVERDUE: dict[str, tuple[list[Any], float, list[str], State]] = {
     "a promise not kept": (
         [*ASKED, BUILT, PINNED, delayed()],
         LIMITS.delayed_s,
-        ["AttemptLost", *AGAIN],
-        State.PROVISIONING,
+        ["AttemptLost", *RELEASED],
+        State.FAILED,
     ),
     "starting": (STARTING, LIMITS.starting_s, ["AttemptLost", *AGAIN], State.PROVISIONING),
     "running without a time-out": (RUNNING, 86400, [], State.RUNNING),

@@ -14,7 +14,7 @@ from cynthus.planning.names import nearest
 from cynthus.planning.problem import CannotPlan
 from cynthus.planning.pyproject import Pyproject, read_pyproject
 from cynthus.planning.python_version import allows, exact, first_line, fitting
-from cynthus.planning.request import Declared, Outputs, PlanRequest, Retry, Task
+from cynthus.planning.request import FAILURE, Declared, Outputs, PlanRequest, Retry, Task
 from cynthus.planning.requirement_line import BadRequirement, read_line
 from cynthus.planning.requirements_file import bad_requirements, read_requirements
 from cynthus.planning.runtime import DOCKERFILE, chosen, forced, own_dockerfile
@@ -137,7 +137,8 @@ def _with_settings(made: Plan, settings: Declared, task: Task | None, request: P
     """Adds what the task, its file and the command line set, the last one winning."""
     retry = (task.retry if task else None) or Retry()
     if request.attempts is not None:
-        retry = Retry(attempts=request.attempts, on=retry.on, backoff=retry.backoff)
+        on = retry.on if FAILURE in retry.on or request.attempts == 1 else (*retry.on, FAILURE)
+        retry = Retry(attempts=request.attempts, on=on, backoff=retry.backoff)
     outputs = (task.outputs if task else None) or Outputs()
     command = made.command
     if made.entry.kind == "notebook":

@@ -8,15 +8,16 @@ if TYPE_CHECKING:
     from cynthus.planning.document import Index
 
 Runtime = Literal["process", "container"]
+FAILURE = "failure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often a run may start again, and after what."""
+    """How often a program that fails may start, after what kinds of causes, and the first wait in seconds."""
 
     attempts: int = 1
-    on: tuple[str, ...] = ("preemption", "no_capacity", "infra")
-    backoff: int = 30  # seconds
+    on: tuple[str, ...] = ("preemption", "no_capacity", "infra", FAILURE)
+    backoff: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,8 @@ def _task(name: str, task: "models.Task", file: str) -> Task:
 
 
 def _retry(retry: "models.Retry") -> Retry:
-    return Retry(attempts=retry.attempts, on=retry.on, backoff=duration(retry.backoff))
+    wait = None if retry.backoff is None else duration(retry.backoff)
+    return Retry(attempts=retry.attempts, on=retry.on, backoff=wait)
 
 
 def _outputs(outputs: "models.Outputs") -> Outputs:

@@ -64,10 +64,10 @@ class Retry(Table):
     """When a run starts again."""
 
     attempts: values.Attempts = Field(1, description="How many times it may start, the first included")
-    on: values.Causes = Field(
-        ("preemption", "no_capacity", "infra"), description="Causes that are tried again"
+    on: values.Causes = Field(values.CAUSES, description="Kinds of causes that are tried again")
+    backoff: values.Duration | None = Field(
+        None, description="Wait before the second attempt after a failure, doubling from there"
     )
-    backoff: values.Duration = Field("30s", description="Wait before the next attempt")
 
 
 class Outputs(Table):

@@ -15,6 +15,7 @@ from cynthus.cli.running.preview import Preview, secrets_of
 from cynthus.cli.source.hashing import FileChanged, Hashing
 from cynthus.cli.transfer.progress import Progress
 from cynthus.cli.transfer.upload import Sent, upload
+from cynthus.planning import Retry
 
 _TRIES = 3
 
@@ -95,6 +96,7 @@ def _body(view: Preview, packed: Packed, values: dict[str, str]) -> dict[str, An
         "memory_bytes": wish.memory or asked.memory,
         "gpu": view.plan.gpu,
     }
+    retry = view.plan.retry
     whole: dict[str, Any] = {
         "snapshot": packed.source.digest,
         "name": wish.name,
@@ -111,6 +113,8 @@ def _body(view: Preview, packed: Packed, values: dict[str, str]) -> dict[str, An
         "resources": {name: value for name, value in resources.items() if value is not None},
         "runtime": wish.runtime,
         "timeout_s": view.plan.timeout,
-        "retries": view.plan.retry.attempts - 1,
+        "retries": retry.attempts - 1,
+        "retry_on": None if retry.on == Retry().on else list(retry.on),
+        "retry_backoff_s": retry.backoff,
     }
     return {name: value for name, value in whole.items() if value not in (None, [], {})}

@@ -19,7 +19,8 @@ _LABEL = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"
 _REMOTE = re.compile(r"^(hf|kaggle|gs|s3|https?)://", re.IGNORECASE)
 _RESERVED = "CYNTHUS_"
 _MAX_TEXT = 32 * 1024
-_MONTH_S = 31 * 24 * 3600
+_DAY_S = 24 * 3600
+_MONTH_S = 31 * _DAY_S
 
 
 def _no_nul(text: str) -> str:
@@ -43,6 +44,7 @@ def _gpu(text: str) -> str:
     return text
 
 
+RetryKind = Literal["preemption", "no_capacity", "infra", "failure"]
 Digest = Annotated[str, Field(pattern=_DIGEST)]
 Name = Annotated[str, Field(pattern=_NAME, description="lower-case letters, digits and dashes")]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_no_nul)]
@@ -108,7 +110,11 @@ class RunSubmission(_Request):
     labels: dict[Label, LabelValue] = Field(default={}, max_length=64)
     resources: RequestedResources = RequestedResources()
     timeout_s: float | None = Field(default=None, gt=0, le=_MONTH_S)
-    retries: int = Field(default=0, ge=0, le=100)
+    retries: int = Field(default=0, ge=0, le=100, description="attempts after the first one that failed")
+    retry_on: list[RetryKind] | None = Field(
+        default=None, max_length=8, description="kinds of causes that are tried again; without it all"
+    )
+    retry_backoff_s: float | None = Field(default=None, ge=0, le=_DAY_S)
     runtime: Literal["process", "container"] | None = None
 
     @model_validator(mode="after")
@@ -136,5 +142,7 @@ class RunSubmission(_Request):
             resources=self.resources.wish(),
             timeout_s=self.timeout_s,
             retries=self.retries,
+            retry_backoff_s=self.retry_backoff_s,
+            **({} if self.retry_on is None else {"retry_on": tuple(dict.fromkeys(self.retry_on))}),
             runtime=self.runtime,
         )

@@ -4,26 +4,8 @@ import signal
 
 from cynthus.events import AttemptExited, Cause
 
-INFRASTRUCTURE = frozenset(
-    {
-        "engine_restarted",
-        "image_missing",
-        "lost_machine",
-        "no_capacity",
-        "preempted",
-        "registry_unreachable",
-        "upload_stalled",
-        "worker_failed",
-        "worker_stopped",
-    }
-)
-"""Causes that are not the user's: they have a budget of their own."""
-PERMANENT = frozenset({"driver_too_old", "no_container_engine", "no_gpu"})
-"""Causes that another attempt would meet again."""
-SLOW = frozenset({"image_missing", "registry_unreachable"})
-"""Causes that need time to pass, so that not even the first repetition comes at once."""
-
 _LOST = "Nothing to do: another attempt is made while the budget lasts."
+_OVER = "Nothing of yours is wrong. Try `cynthus rerun`; if it stays, see `cynthus doctor`."
 _FIXES = {
     "driver_too_old": "Update the machine's NVIDIA driver, or pin older versions of the GPU libraries.",
     "disk_full": "Write less, or free space on the machine.",
@@ -154,7 +136,22 @@ def never_stopped(seconds: float) -> Cause:
     )
 
 
-def out_of_attempts(cause: Cause, budget: int) -> Cause:
-    """The same cause, saying that no attempt is left."""
-    message = f"{cause.message.rstrip('.')}; no attempt is left after {budget + 1} of this kind."
-    return cause.model_copy(update={"message": message})
+def out_of_budget(cause: Cause, budget: str, allowed: int) -> Cause:
+    """The same cause, saying which budget is used up."""
+    tries = f"no attempt is left after {allowed + 1}: the {budget} budget is used up"
+    return _but(cause, tries) if allowed else cause
+
+
+def not_wanted(cause: Cause, kind: str) -> Cause:
+    """The same cause, saying that the user wants no other attempt after it."""
+    return _but(cause, f"it is not tried again, for `retry` does not name `{kind}`")
+
+
+def waited_long(cause: Cause, seconds: float) -> Cause:
+    """The same cause, saying that there was no machine for too long."""
+    return _but(cause, f"no machine was found in {seconds:.0f} s")
+
+
+def _but(cause: Cause, more: str) -> Cause:
+    fix = _OVER if cause.fix == _LOST else cause.fix
+    return cause.model_copy(update={"message": f"{cause.message.rstrip('.')}; {more}.", "fix": fix})

@@ -33,6 +33,7 @@ from cynthus.events import (
     VMReady,
 )
 from cynthus.orchestrator.domain import causes
+from cynthus.orchestrator.domain.kinds import BUDGETS, Budget, Kind
 from cynthus.orchestrator.domain.run import Attempt, Build, Checkpoint, Run, State
 
 _OUTCOMES: dict[type[Event], State] = {
@@ -116,7 +117,7 @@ def _machine(
         case MachineDelayed():
             return _attempt(run, event.epoch, delayed=event.reason)
         case VMReady():
-            return _attempt(run, event.epoch, **_ready(run, event, at))
+            return _attempt(run, event.epoch, **_ready(run, event, at)) | {"waiting_since": None}
         case VMFailed():
             return _attempt(
                 run, event.epoch, unavailable=event.cause, unavailable_for_good=not event.transient
@@ -166,10 +167,12 @@ def _report(
 
 def _retry(run: Run, event: RetryScheduled, at: datetime) -> dict[str, Any]:
     attempt = run.attempts[event.epoch]
-    counted = "infrastructure_failures" if attempt.blameless else "user_failures"
+    budget = Budget(event.budget) if event.budget else BUDGETS[attempt.kind or Kind.INFRA]
+    lacking = budget is Budget.CAPACITY
     return {
         "retry_at": at + timedelta(seconds=event.delay_s),
-        counted: getattr(run, counted) + 1,
+        "used": {**run.used, budget: run.used.get(budget, 0) + 1},
+        "waiting_since": (run.waiting_since or attempt.requested_at or at) if lacking else None,
         **_attempt(
             run, event.epoch, outcome=attempt.outcome or State.FAILED, ended_at=attempt.ended_at or at
         ),

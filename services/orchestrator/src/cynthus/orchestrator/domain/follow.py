@@ -8,14 +8,13 @@ from cynthus.events import (
     Event,
     MachineReleased,
     MachineRequested,
-    RetryScheduled,
     RunCancelled,
     RunFailed,
     RunQueued,
     RunSucceeded,
 )
-from cynthus.orchestrator.domain import causes
-from cynthus.orchestrator.domain.limits import Limits, backoff_s
+from cynthus.orchestrator.domain.again import again
+from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.run import Attempt, Run
 
 
@@ -25,11 +24,11 @@ def next_step(run: Run, now: datetime, limits: Limits) -> Event | None:
         return None
     if not run.queued:
         return RunQueued(run_id=run.id)
-    verdict = None if run.over else _verdict(run, limits)
+    verdict = None if run.over else _verdict(run, now, limits)
     return verdict or _release(run) or (None if run.over else _request(run, now, limits))
 
 
-def _verdict(run: Run, limits: Limits) -> Event | None:
+def _verdict(run: Run, now: datetime, limits: Limits) -> Event | None:
     attempt = run.current
     if (
         attempt is not None
@@ -47,7 +46,7 @@ def _verdict(run: Run, limits: Limits) -> Event | None:
     if attempt is None or run.retry_at is not None:
         return None
     if attempt.failure is not None:
-        return _again(run, attempt, attempt.failure, limits)
+        return again(run, attempt, attempt.failure, now=now, limits=limits)
     return RunSucceeded(run_id=run.id, epoch=attempt.epoch) if attempt.complete else None
 
 
@@ -59,18 +58,6 @@ def _cancelled(run: Run, attempt: Attempt | None, reason: str) -> Event | None:
 
 def _failed(run: Run, cause: Cause) -> Event:
     return RunFailed(run_id=run.id, epoch=run.epoch or None, cause=cause)
-
-
-def _again(run: Run, attempt: Attempt, cause: Cause, limits: Limits) -> Event:
-    if cause.code in causes.PERMANENT or (attempt.unavailable is cause and attempt.unavailable_for_good):
-        return _failed(run, cause)
-    used = run.infrastructure_failures if attempt.blameless else run.user_failures
-    budget = limits.infrastructure_retries if attempt.blameless else run.spec.retries
-    if used >= budget:
-        return _failed(run, causes.out_of_attempts(cause, budget) if budget else cause)
-    failures = used + 1 if attempt.unavailable is cause or cause.code in causes.SLOW else used
-    delay_s = backoff_s(run, failures, limits)
-    return RetryScheduled(run_id=run.id, epoch=attempt.epoch, delay_s=delay_s, cause=cause)
 
 
 def _release(run: Run) -> Event | None:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from cynthus.orchestrator.domain.run import Run, State
 
+_DOUBLINGS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -25,6 +27,8 @@ class Limits:
     """RUNNING without a time-out; the lease notices a dead worker long before."""
     grace_s: float = 10.0
     infrastructure_retries: int = 5
+    preemption_retries: int = 20
+    capacity_retries: int = 20
     backoff_s: float = 2.0
     backoff_cap_s: float = 60.0
     machines_are_free: bool = False
@@ -62,9 +66,11 @@ def _allowed_s(run: Run, limits: Limits) -> float | None:
 
 
 def backoff_s(run: Run, failures: int, limits: Limits) -> float:
-    """Seconds before the next attempt: nothing the first time, then doubling, spread by up to a quarter."""
+    """Seconds before the next attempt: none at 0 failures, then doubling, spread by up to a quarter."""
     if failures <= 0:
         return 0.0
     spread = 1 + zlib.crc32(f"{run.id}:{run.epoch}".encode()) / 2**32 / 4
-    doubled = limits.backoff_s * 2.0 ** (failures - 1)
-    return round(min(doubled, limits.backoff_cap_s) * spread, 3)
+    asked = run.spec.retry_backoff_s
+    first_s = limits.backoff_s if asked is None else asked
+    doubled = first_s * 2.0 ** min(failures - 1, _DOUBLINGS)
+    return round(min(doubled, max(first_s, limits.backoff_cap_s)) * spread, 3)

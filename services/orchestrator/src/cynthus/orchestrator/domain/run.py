@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from cynthus.events import Cause, Dataset, Image, OutputsCommitted, RunSpec
-from cynthus.orchestrator.domain.causes import INFRASTRUCTURE
+from cynthus.orchestrator.domain.kinds import Budget, Kind, kind_of
 
 
 class State(StrEnum):
@@ -103,13 +103,16 @@ class Attempt(_Value):
         return self.exit_cause if self.complete else None
 
     @property
-    def blameless(self) -> bool:
-        """The failure is the infrastructure's, not the user's."""
-        failure = self.failure
-        if failure is None:
-            return False
-        of_exit = failure is self.exit_cause
-        return failure.code in INFRASTRUCTURE or (not of_exit and failure.code != "timeout")
+    def kind(self) -> Kind | None:
+        """The kind of the failure: by its cause, else by who told it."""
+        cause = self.failure
+        if cause is None:
+            return None
+        if cause is self.unavailable:
+            return Kind.PERMANENT if self.unavailable_for_good else kind_of(cause.code, Kind.NO_CAPACITY)
+        if cause.code == "disk_full" and self.started_at is None:
+            return Kind.INFRA
+        return kind_of(cause.code, Kind.FAILURE if cause is self.exit_cause else Kind.INFRA)
 
 
 class Run(_Value):
@@ -139,8 +142,10 @@ class Run(_Value):
     epoch: int = 0
     attempts: dict[int, Attempt] = Field(default_factory=dict)
     retry_at: datetime | None = None
-    infrastructure_failures: int = 0
-    user_failures: int = 0
+    used: dict[Budget, int] = Field(default_factory=dict)
+    """Attempts made again out of each budget."""
+    waiting_since: datetime | None = None
+    """Since when no machine can be had; None once one came."""
     outcome: State | None = None
     cause: Cause | None = None
     since: datetime | None = None
