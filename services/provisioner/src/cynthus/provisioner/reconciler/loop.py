@@ -83,7 +83,7 @@ class Reconciler:
         self._calls = Calls(ledger, machines, spec, limits)
         self._patience = Patience(ledger, handler, patience)
         self._nudged = asyncio.Event()
-        self._steps: set[asyncio.Task[Refused | None]] = set()
+        self._steps: list[asyncio.Task[Refused | None]] = []
         self._urgent = False
         self._failed_boots = 0
         self._refusals = 0
@@ -168,10 +168,12 @@ class Reconciler:
 
     async def _do(self, actions: Sequence[Action]) -> list[Refused]:
         """Side by side. A slow provider is not waited for: its answer counts in a later tick."""
-        self._steps |= {asyncio.get_running_loop().create_task(self._take(action)) for action in actions}
+        self._steps += [asyncio.get_running_loop().create_task(self._take(action)) for action in actions]
         if not self._steps:
             return []
-        done, self._steps = await asyncio.wait(self._steps, timeout=_ANSWER_S)
+        await asyncio.wait(self._steps, timeout=_ANSWER_S)
+        done = [step for step in self._steps if step.done()]
+        self._steps = [step for step in self._steps if step not in done]
         failures = [failure for step in done if (failure := step.exception()) is not None]
         if failures:
             raise failures[0]
