@@ -52,6 +52,12 @@ def test_a_token_expires_by_the_given_clock() -> None:
         tokens.verify_attempt(token)
 
 
+def test_a_token_from_a_clock_that_is_ahead_is_good() -> None:
+    ahead = WorkerTokens("k" * 32, seconds=lambda: 1_003_600.0)
+    here = WorkerTokens("k" * 32, seconds=lambda: 1_000_000.0)
+    assert here.verify_machine(ahead.machine("m1", ttl_s=60)) == "m1"
+
+
 @pytest.mark.parametrize("package", ["bus", "store", "runtime"])
 def test_what_runs_on_the_loop_asks_nobody_else_for_the_time(package: str) -> None:
     folder = Path(cynthus.store.clock.__file__).parents[1] / package

@@ -61,12 +61,11 @@ class WorkerTokens:
         return AttemptClaims(run_id, int(epoch), claims["owner"], claims["machine"])
 
     def _issue(self, claims: dict[str, str], ttl_s: float) -> str:
-        now = int(self._seconds())
+        # No `iat`: a token from a service whose clock is ahead would be refused by all others.
         payload = {
             **claims,
             "aud": AUDIENCE,
-            "iat": now,
-            "exp": now + int(ttl_s),
+            "exp": int(self._seconds()) + int(ttl_s),
             "jti": secrets.token_hex(8),
         }
         return jwt.encode({"alg": _ALGORITHM}, payload, self._key)

@@ -72,10 +72,32 @@ class RunReader:
         if not pending:
             return told
         page = told.read()
-        known = {run["id"] for run in page["runs"]}
-        early = [_resource(run) for run in pending if run.requested.run_id not in known]
-        runs = sorted([*early, *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
+        early = await self._early(owner, pending, page, wanted)
+        runs = sorted([*map(_resource, early), *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
         return Document.of({**page, "runs": runs})
+
+    async def _early(
+        self, owner: str, pending: list[Accepted], page: Json, wanted: RunFilter
+    ) -> list[Accepted]:
+        """Those that history does not know: it may know one, and have it on a later page or in another state.
+
+        That history took a run over is only heard of later.
+        """
+        listed = {run["id"] for run in page["runs"]}
+        oldest = min(listed, default="") if page["next_page_token"] else ""
+        early = [run for run in pending if run.requested.run_id not in listed]
+        early = [run for run in early if run.requested.run_id > oldest]
+        if not wanted.states:
+            return early
+        known = await asyncio.gather(*(self._is_known(owner, run.requested.run_id) for run in early))
+        return [run for run, there in zip(early, known, strict=True) if not there]
+
+    async def _is_known(self, owner: str, run_id: str) -> bool:
+        try:
+            await self._history.run(owner, run_id)
+        except RunMissing:
+            return False
+        return True
 
     async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """Events of a run; of an accepted one none yet, and it is not over."""
