@@ -31,8 +31,9 @@ def draw(random: Random) -> Kind:
             Kind("stubborn", 60, timeout_s=4),
             Kind("count", random.uniform(3, 10)),
             Kind("gil", random.uniform(1, 3)),
+            Kind("hoard", 64),
         ],
-        weights=[6, 9, 3, 3, 2, 1, 1, 0.5, 3, 0.5],
+        weights=[6, 9, 3, 3, 2, 1, 1, 0.5, 3, 0.5, 0.5],
     )[0]
     if random.random() < 0.12:
         kind = replace(kind, cancel_after_s=random.uniform(0, 10))

@@ -27,6 +27,7 @@ _BASE: dict[str, Any] = {
     "kill_after_s": 4,
 }
 """Caches are shared, or each machine would fetch what the others have."""
+_WORKERS = {"CYNTHUS_WORKER_GIVE_UP_S": "120", "CYNTHUS_WORKER_MEMORY_BYTES": str(256 * 1024 * 1024)}
 
 
 class Provider:
@@ -42,7 +43,7 @@ class Provider:
             *("--port", str(port), "--seed", str(settings.seed), "--config", str(config)),
         ]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CYNTHUS_")}
-        environment = {**kept, "CHAOS_MARK": mark, "HOME": str(folder), "CYNTHUS_WORKER_GIVE_UP_S": "120"}
+        environment = {**kept, "CHAOS_MARK": mark, "HOME": str(folder), **_WORKERS}
         self.process = ServiceProcess(
             "provider", port, environment, journal, command=command, health="/health"
         )

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from cynthus.embedded.postgres import PostgresServer
 from tests.chaos.bus_proxy import BusProxy
+from tests.chaos.clock import Clocks
+from tests.chaos.disk import MachinesDisk
 from tests.chaos.emulator import Emulator
 from tests.chaos.journal import Journal
 from tests.chaos.links import Link
@@ -45,6 +47,8 @@ class Stack:
         self.token = secrets.token_hex(32)
         self.project = f"chaos-{self.mark}"
         self.database = PostgresServer(folder / "postgres", settings=_DATABASE)
+        self.clocks = Clocks(folder)
+        self.disk = MachinesDisk(folder)
         self.links: dict[str, Link] = {}
         self.services: dict[str, ServiceProcess] = {}
         self._random = Random(settings.seed)
@@ -83,6 +87,11 @@ class Stack:
                 await self.bus.open()
                 stack.push_async_callback(self.bus.close)
             await self._open_links(stack)
+            if self.clocks.here:
+                await asyncio.to_thread(self.clocks.make)
+            if self.disk.here and self.settings.machines == "hostile":
+                self.disk.mount()
+                stack.callback(self.disk.unmount)
             if self.settings.machines == "hostile":
                 self.provider.process.start()
                 stack.push_async_callback(self.provider.process.stop)
@@ -138,7 +147,8 @@ class Stack:
         } | {"CYNTHUS_GATEWAY_OWNER_TOKEN": self.token}
         own = environments(self.settings, folder=str(self.folder), ports=self._ports, urls=urls, keys=keys)
         for name in SERVICES:
-            environment = {**self._outside(), **own[name], "CYNTHUS_DATABASE_URL": self.database_url(name)}
+            outside = {**self._outside(), **self.clocks.environment(name)}
+            environment = {**outside, **own[name], "CYNTHUS_DATABASE_URL": self.database_url(name)}
             self.services[name] = ServiceProcess(name, self._ports[name], environment, self.journal)
 
     def twin(self, name: str) -> ServiceProcess:

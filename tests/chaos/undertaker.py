@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.chaos.disk import MachinesDisk
 from tests.chaos.processes import below, send
 
 _ROUNDS = 20
@@ -23,10 +24,11 @@ def bury(folder: Path, mark: str) -> None:
     for _ in range(_ROUNDS):
         left = [one.pid for one in below(folder, mark)]
         if not left:
-            return
+            break
         for pid in left:
             send(pid, signal.SIGKILL)
         time.sleep(0.1)
+    MachinesDisk(folder).unmount()
 
 
 if __name__ == "__main__":
