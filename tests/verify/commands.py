@@ -94,6 +94,8 @@ def _stopped(evidence: Evidence, stream: Stream, checked: Checked) -> None:
     allowed_s = evidence.number("grace_s", GRACE_S) + evidence.number("machine_grace_s") + SLACK_S
     due = evidence.faults.deadline(max(told, heard.at, _taken(evidence, stream)), allowed_s)
     lines = evidence.side.get(stream.run, [])
+    if lines:
+        checked.lasted("a program beyond its cancellation", float(lines[-1]["t"]) - heard.at)
     started = [line for line in lines if line["what"] == "start" and float(line["t"]) > due]
     if lines and float(lines[-1]["t"]) > due:
         late_s = float(lines[-1]["t"]) - due

@@ -1,6 +1,6 @@
 """I12: no fault shorter than the lease loses a healthy attempt."""
 
-from tests.verify.evidence import Evidence
+from tests.verify.evidence import Evidence, Line
 from tests.verify.facts import Fact, Stream
 from tests.verify.faults import Fault
 from tests.verify.findings import Checked
@@ -36,15 +36,20 @@ def _judge(evidence: Evidence, stream: Stream, lost: Fact, machines: list[Life],
     told = [line for line in evidence.side.get(stream.run, []) if line["epoch"] == lost.epoch]
     if lost.cause not in UNHEARD or (cancelled is not None and cancelled.version < lost.version):
         checked.saw("lost for what they did")
-    elif not told or any(line["what"] == "end" and float(line["t"]) <= at for line in told):
-        checked.saw("lost before their programs began, or after they ended")
     elif _died(stream, lost, at, machines):
         checked.saw("lost with their machines")
-    elif _excuse(evidence, stream, lost, at, alive=float(told[-1]["t"]) >= at - ALIVE_S) is not None:
+    elif (
+        _excuse(evidence, stream, lost, alive=bool(told) and float(told[-1]["t"]) >= at - ALIVE_S) is not None
+    ):
         checked.saw("lost to faults that were long enough, or of their own worker")
     else:
         what = f"{stream.run}: attempt {lost.epoch} was healthy and was given up as {lost.cause}"
-        checked.found(what, lost.where, told[-1].where)
+        checked.found(what, lost.where, *(line.where for line in told[-1:]))
+
+
+def _alive(told: list[Line], at: float) -> bool:
+    """The program was running when it was given up."""
+    return bool(told) and told[-1]["what"] != "end" and float(told[-1]["t"]) >= at - ALIVE_S
 
 
 def _machines(stream: Stream, epoch: int | None) -> set[str]:
@@ -58,11 +63,11 @@ def _died(stream: Stream, lost: Fact, at: float, machines: list[Life]) -> bool:
     )
 
 
-def _excuse(evidence: Evidence, stream: Stream, lost: Fact, at: float, *, alive: bool) -> Fault | None:
+def _excuse(evidence: Evidence, stream: Stream, lost: Fact, *, alive: bool) -> Fault | None:
     """A worker that is not heard stops its program before the lease ends; then less than a lease will do."""
     lease_s = evidence.number("lease_s")
     names = (stream.run, *_machines(stream, lost.epoch))
-    window = evidence.faults.during(at - 2 * lease_s - BEAT_S, at)
+    window = evidence.faults.during(lost.at - 2 * lease_s - BEAT_S, lost.at)
     for fault in window:
         if fault.hits(*names) and any(word in fault.kind for word in FATAL):
             return fault

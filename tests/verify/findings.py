@@ -15,11 +15,12 @@ class Finding:
 
 @dataclass(slots=True)
 class Checked:
-    """`counts` is how much of each thing was looked at; `looked_at` is the one that must not be small."""
+    """`looked_at` must not be small; `counts` is how much else was seen, `longest` in seconds."""
 
     looked_at: int = 0
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    longest: dict[str, float] = field(default_factory=dict)
 
     def found(self, what: str, *lines: str) -> None:
         """One more violation."""
@@ -28,6 +29,10 @@ class Checked:
     def saw(self, name: str, number: int = 1) -> None:
         """So much more was looked at."""
         self.counts[name] += number
+
+    def lasted(self, name: str, seconds: float) -> None:
+        """Something took so long."""
+        self.longest[name] = round(max(seconds, self.longest.get(name, 0.0)), 3)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)

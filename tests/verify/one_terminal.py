@@ -49,6 +49,7 @@ def _one(evidence: Evidence, stream: Stream, share_s: float, shown: str, checked
         names = ", then ".join(TERMINAL[fact.kind] for fact in ends)
         checked.found(f"{stream.run} ended {len(ends)} times: {names}", *(fact.where for fact in ends))
     checked.saw(TERMINAL[ends[0].kind])
+    checked.lasted("from the last heal to an end", ends[0].at - evidence.number("healed_at"))
     late_s = ends[0].at - _due(evidence, stream, share_s)
     if late_s > 0:
         checked.found(f"{stream.run} ended {late_s:.1f} s later than it may after the faults", ends[0].where)

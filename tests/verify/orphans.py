@@ -39,6 +39,10 @@ def check(evidence: Evidence) -> Checked:
         unneeded = need.last(life)
         due = evidence.faults.deadline(unneeded, evidence.number("machine_grace_s"))
         until = evidence.ended_at if life.dead is None else life.dead
+        if evidence.faults.during(unneeded, until):
+            checked.lasted("a machine beyond its need, under faults", until - unneeded)
+        else:
+            checked.lasted("a machine beyond its need, without faults", until - unneeded)
         if until > due:
             left.append((until - unneeded, life))
     _report(evidence, left, checked)

@@ -106,6 +106,7 @@ def text(evidence: Evidence, outcomes: list[Outcome]) -> str:
         if checked.counts:
             seen = ", ".join(f"{number} {name}" for name, number in sorted(checked.counts.items()))
             lines.append(f"      beside these: {seen}")
+        lines += [f"      longest: {name} {most:.1f} s" for name, most in sorted(checked.longest.items())]
         for finding in checked.findings[:SHOWN]:
             lines.append(f"      ! {finding.what}")
             lines += [f"          {where}" for where in finding.lines]
@@ -130,6 +131,7 @@ def as_json(evidence: Evidence, outcomes: list[Outcome]) -> str:
                 "of": outcome.invariant.counted,
                 "needed": outcome.least,
                 "counts": dict(outcome.checked.counts),
+                "longest_s": outcome.checked.longest,
                 "verdict": outcome.verdict,
                 "violations": [
                     {"what": finding.what, "lines": list(finding.lines)}

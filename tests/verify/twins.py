@@ -7,6 +7,9 @@ from tests.verify.facts import Stream
 from tests.verify.findings import Checked
 from tests.verify.ledger import lives
 
+GRACE_S = 10.0
+STOP_S = 5.0
+"""From thawing to the refusal of a worker's next beat."""
 TOLERANCE_S = 0.25
 """Between what two programs say of the same moment."""
 
@@ -71,14 +74,15 @@ def _executions(evidence: Evidence, run: str, lines: list[Line], checked: Checke
 
 
 def _frozen(evidence: Evidence, run: str, before: Line, after: Line) -> bool:
-    """The earlier attempt was fenced, and its worker could not know."""
+    """The earlier attempt was fenced, and its worker could not know; when it thaws it stops the program."""
     stream = evidence.runs.get(run)
     if stream is None or before["epoch"] >= after["epoch"]:
         return False
     machines = {str(fact.data["machine"]) for fact in stream.all("vm.ready", epoch=before["epoch"])}
     begun = float(after["t"])
+    stopped_s = evidence.number("grace_s", GRACE_S) + STOP_S
     return any(
-        fault.t0 < begun and fault.hits(run, *machines)
+        fault.t0 < begun and float(before["t"]) < fault.t1 + stopped_s and fault.hits(run, *machines)
         for fault in evidence.faults.of("freeze", "stop", "pause")
     )
 
