@@ -10,7 +10,19 @@ import time
 import traceback
 from pathlib import Path
 
-NAMES = ["cli", "server", "submit", "runs", "event_store", "bus", "images", "layers", "starts", "heartbeats"]
+NAMES = [
+    "cli",
+    "server",
+    "submit",
+    "runs",
+    "event_store",
+    "bus",
+    "images",
+    "layers",
+    "starts",
+    "heartbeats",
+    "exits",
+]
 OPTIONS = {"quick", "cold", "process", "container"}
 """Of single benchmarks, which say what they mean."""
 RESULTS = Path(__file__).parent / "results"
