@@ -14,7 +14,7 @@ from tests.fixtures.hostile import TINY, is_alive, rehearsal
 SHELL = "/bin/sh"
 STUBBORN = [SHELL, "-c", "trap '' TERM; while true; do sleep 0.1; done"]
 FAMILY = [SHELL, "-c", "(setsid sleep 1000 & setsid sh -c 'trap \"\" TERM; sleep 1000' &) ; sleep 1000"]
-ORPHANS = [SHELL, "-c", "(setsid sleep 1000 &); sleep 0.1"]
+ORPHANS = [SHELL, "-c", "(setsid sleep 1000 &); sleep 2"]
 
 
 @pytest.fixture

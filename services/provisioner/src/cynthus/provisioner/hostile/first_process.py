@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 _SET_CHILD_SUBREAPER = 36
@@ -15,7 +16,8 @@ _worker = 0
 
 def _pass_on(number: int, _: FrameType | None) -> None:
     if _worker:
-        os.kill(_worker, number)
+        with suppress(ProcessLookupError):
+            os.kill(_worker, number)
 
 
 def main(home: str, command: list[str]) -> int:

@@ -15,7 +15,16 @@ from cynthus.provisioner.hostile.world import Place
 
 _FIRST = str(Path(first_process.__file__).resolve())
 _WORKER = "CYNTHUS_WORKER_"
-_SETTINGS = ("SANDBOX", "PROCESSES", "MEMORY_BYTES", "CACHE_BYTES", "BACKLOG_BYTES", "KEEP_RUNS", "GIVE_UP_S")
+_SETTINGS = (
+    "SANDBOX",
+    "PROCESSES",
+    "MEMORY_BYTES",
+    "CACHE_BYTES",
+    "BACKLOG_BYTES",
+    "KEEP_RUNS",
+    "GIVE_UP_S",
+    "LEAVE_S",
+)
 """What the operator may say to workers through the provider's own environment."""
 
 

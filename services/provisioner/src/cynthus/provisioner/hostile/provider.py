@@ -21,6 +21,7 @@ from cynthus.provisioner.hostile.world import Instance, Place
 
 _SOON_S = 0.05
 _SELDOM_S = 0.5
+_REMEMBERED = 1000
 
 
 class Provider:
@@ -107,12 +108,12 @@ class Provider:
         self._asked.set()
 
     def truth(self) -> dict[str, Any]:
-        """What exists right now, and what did; times are of the wall clock."""
+        """What exists right now, and what did last; times are of the wall clock."""
         world, now = self.cloud.world, self._now()
         return {
             "t": now,
             "machines": [self._told(each, now) for each in world.instances.values()],
-            "past": [self._told(each, now) for each in world.past],
+            "past": [self._told(each, now) for each in world.past[-_REMEMBERED:]],
         }
 
     def _told(self, instance: Instance, now: float) -> dict[str, Any]:
