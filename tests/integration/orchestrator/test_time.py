@@ -79,6 +79,24 @@ async def test_a_worker_that_is_not_heard_for_a_lease_is_replaced(stage, time):
     ]
 
 
+async def test_a_machine_that_never_asks_for_its_order_is_replaced(stage, time):
+    worker = await starting(stage)
+    await time.pass_(LEASE_S)
+    assert (await stage.run(worker.run_id))["state"] == "STARTING"
+    await time.pass_(LEASE_S + 1)
+    assert (await stage.run(worker.run_id))["attempts"][0]["cause"]["code"] == "lost_machine"
+
+
+async def test_an_attempt_that_is_being_prepared_beats_and_is_kept(stage, time):
+    worker = await starting(stage)
+    for _ in range(3):
+        await stage.execute("UPDATE orchestrator.leases SET expires_at = now()")
+        assert (await worker.call("heartbeat")).status_code == 200
+        await time.pass_(LEASE_S / 2)
+        time.now -= timedelta(seconds=LEASE_S / 2)
+    assert (await stage.run(worker.run_id))["state"] == "STARTING"
+
+
 async def test_a_beat_renews_the_lease(stage, time):
     worker = await running(stage)
     await time.end_leases()

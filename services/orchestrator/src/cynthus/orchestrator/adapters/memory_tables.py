@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from cynthus.orchestrator.domain.evolve import evolve
 from cynthus.orchestrator.domain.limits import Limits
+from cynthus.orchestrator.domain.rhythm import UNHEARD_LEASES
 from cynthus.orchestrator.domain.run import Run, State
 from cynthus.orchestrator.ports import LogChunk
 from cynthus.store.clock import Clock, utc_now
@@ -73,7 +74,7 @@ class MemoryTables:
         if wanted is None:
             return
         epoch, machine, stop, heard = wanted
-        seconds = self._lease_s if heard else self.limits.starting_s
+        seconds = self._lease_s * (1 if heard else UNHEARD_LEASES)
         ends = self.clock() + timedelta(seconds=seconds)
         lease = self.leases.setdefault((after.id, epoch), Lease(machine, ends))
         lease.stop = stop

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from cynthus.orchestrator.domain.evolve import evolve
 from cynthus.orchestrator.domain.limits import Limits, deadline
+from cynthus.orchestrator.domain.rhythm import UNHEARD_LEASES
 from cynthus.orchestrator.domain.run import Run, State
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.store.database import Connection
@@ -48,7 +49,11 @@ _SAVE_WITH_LEASE = f"{_RUN}, {_LEASE}, {_ATTEMPTS}"
 
 
 class RunTables:
-    """Only for attempts that count is there a lease; it is as long as a start may take until one starts."""
+    """Only for attempts that count is there a lease; the first one is for the order's way to the worker too.
+
+    From the order on a worker beats, also while it prepares: one that does not is gone, whatever its
+    provider says of the machine.
+    """
 
     def __init__(self, recent: RecentRuns, limits: Limits, lease_s: float) -> None:
         self._recent = recent
@@ -113,7 +118,7 @@ class RunTables:
 
     def _lease_row(self, run: Run) -> tuple[object, ...]:
         epoch, machine, stop, started = _lease(run) or (None, None, None, False)
-        return epoch, machine, stop, self._lease_s if started else self._limits.starting_s, started
+        return epoch, machine, stop, self._lease_s * (1 if started else UNHEARD_LEASES), started
 
 
 def _attempt(run: Run, epoch: int) -> tuple[str | None, str, bool] | None:

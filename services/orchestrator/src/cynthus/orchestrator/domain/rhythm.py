@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+UNHEARD_LEASES = 2
+"""So many leases long a machine may stay silent that has an order to fetch."""
 _BEATS_IN_A_LEASE = 6
 _BEATS_OF_SILENCE = 4
 _SPREAD = 0.2
