@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.verify.evidence import Evidence, EvidenceMissing
+from tests.verify.evidence import Evidence
+from tests.verify.lines import EvidenceMissing
 from tests.verify.report import NAMES, as_json, text, verify
 
 

@@ -1,10 +1,11 @@
 """I20: what clients saw of each run is explained by some order of {create, get, cancel, commit}."""
 
-from tests.verify.evidence import Evidence, Line
+from tests.verify.evidence import Evidence
 from tests.verify.facts import TERMINAL, Stream
 from tests.verify.findings import Checked
 from tests.verify.linearizability import NEVER, Operation
 from tests.verify.linearizability import check as search
+from tests.verify.lines import Line
 from tests.verify.run_model import NOTHING, Run, Shown, step
 
 COMMIT_S = 3.0

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from tests.verify.evidence import Evidence, Line, accepted
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted
 from tests.verify.outbox import canonical
 
 GRACE_S = 10.0

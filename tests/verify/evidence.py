@@ -2,72 +2,23 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from tests.verify.facts import Fact, Stream, fact_of, gather
 from tests.verify.faults import Faults
-
-Json = dict[str, Any]
+from tests.verify.lines import EvidenceMissing, Json, Line, accepted, document, read, seconds
 
 FILES = ("client", "provider", "bus", "side", "worker", "blobs", "processes", "faults")
 TABLES = ("gateway.events", "orchestrator.events", "provisioner.events", "orchestrator.log_chunks")
 SETTINGS = ("lease_s", "machine_grace_s", "healed_at", "ended_at")
+KEPT = ("id", "state", "version", "outputs", "manifest", "chunks", "cursor", "over")
+"""What of an answer tells about the run."""
 UNBELIEVABLE_S = 1800.0
 """Between facts that follow each other; a clock that jumped makes larger gaps."""
 MAY_BE_EMPTY = ("processes",)
 """Nothing left on the host is what we hope for; the file itself must be there."""
-
-
-class EvidenceMissing(Exception):
-    """The folder is not a whole piece of evidence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a file, `where` as `name.jsonl:number`."""
-
-    where: str
-    fields: Json
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self.fields.get(name, default)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.fields[name]
-
-
-def read(path: Path, shown: str) -> Iterator[Line]:
-    """The lines of a file, one at a time. Raises EvidenceMissing for what is no JSON object."""
-    with path.open(encoding="utf-8") as file:
-        for number, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            where = f"{shown}:{number}"
-            try:
-                fields = json.loads(text)
-            except ValueError as error:
-                raise EvidenceMissing(f"{where} is no JSON: {error}") from error
-            if not isinstance(fields, dict):
-                raise EvidenceMissing(f"{where} is no object")
-            yield Line(where, fields)
-
-
-def seconds(value: object) -> float:
-    """A moment as seconds: a number, or ISO 8601 text as databases print it."""
-    if isinstance(value, int | float):
-        return float(value)
-    moment = datetime.fromisoformat(str(value))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def document(value: Any) -> Any:
-    """A JSON column, whether it was dumped as JSON or as text."""
-    return json.loads(value) if isinstance(value, str) else value
 
 
 class Evidence:
@@ -187,7 +138,7 @@ class Evidence:
     @cached_property
     def client(self) -> dict[str, list[Line]]:
         """Requests that name or brought a run, or were to bring it, by run, in the order they were sent."""
-        lines = list(self.lines("client"))
+        lines = [_slim(line) for line in self.lines("client")]
         by_key = {line["key"]: run for line in lines if line.get("key") and (run := _brought(line))}
         found: dict[str, list[Line]] = {}
         for line in lines:
@@ -233,16 +184,9 @@ def _brought(line: Line) -> str | None:
     return answer.get("id") if made and isinstance(answer, dict) else None
 
 
-def asked(line: Line, name: str) -> str | None:
-    """What a request said under a name: in its body, or in its address."""
-    sent = line.get("sent")
-    if isinstance(sent, dict) and sent.get(name) is not None:
-        return str(sent[name])
-    query = parse_qs(urlsplit(str(line.get("path") or "")).query)
-    return query[name][0] if query.get(name) else None
-
-
-def accepted(line: Line) -> bool:
-    """Whether the answer was a 2xx."""
-    status = line.get("status")
-    return status is not None and 200 <= status < 300
+def _slim(line: Line) -> Line:
+    """Without what no check of a run asks for: all answers of a soak are held in memory."""
+    answer = line.get("answer")
+    kept = {name: answer[name] for name in KEPT if name in answer} if isinstance(answer, dict) else None
+    sent = line.get("sent") if line["op"] != "create" else None
+    return Line(line.where, {**line.fields, "answer": kept, "sent": sent})

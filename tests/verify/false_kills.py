@@ -1,10 +1,11 @@
 """I12: no fault shorter than the lease loses a healthy attempt."""
 
-from tests.verify.evidence import Evidence, Line
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Fact, Stream
 from tests.verify.faults import Fault
 from tests.verify.findings import Checked
 from tests.verify.ledger import Life, lives
+from tests.verify.lines import Line
 
 UNHEARD = frozenset({"lost_machine", "preempted"})
 """Causes that say the attempt was gone; all others are about what it did, or took too long to do."""

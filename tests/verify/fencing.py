@@ -1,8 +1,9 @@
 """I4: once an attempt is fenced, no write of it is accepted, nor of an earlier one."""
 
-from tests.verify.evidence import Evidence, Line, accepted, seconds
+from tests.verify.evidence import Evidence
 from tests.verify.facts import TERMINAL, Fact, Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted, seconds
 
 TOLERANCE_S = 3.0
 """Between a fact's own time and the end of its commit; and before an answer, when only that was noted."""

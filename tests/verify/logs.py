@@ -4,9 +4,10 @@ import base64
 import hashlib
 from dataclasses import dataclass
 
-from tests.verify.evidence import Evidence, Line, accepted, asked
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted, asked
 
 Attempt = tuple[str, int]
 

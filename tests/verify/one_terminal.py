@@ -1,8 +1,9 @@
 """I1: each accepted run reaches exactly one terminal state, in time, and it never changes."""
 
-from tests.verify.evidence import Evidence, Line, accepted
+from tests.verify.evidence import Evidence
 from tests.verify.facts import TERMINAL, Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted
 
 WITHIN_S = 60.0
 FINAL = frozenset(TERMINAL.values())

@@ -2,9 +2,10 @@
 
 import json
 
-from tests.verify.evidence import Evidence, Line
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Fact
 from tests.verify.findings import Checked
+from tests.verify.lines import Line
 
 SIGNALS = frozenset({"dev.cynthus.attempt.heartbeat.v1"})
 """Published and never stored."""

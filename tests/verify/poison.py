@@ -1,7 +1,8 @@
 """I14: a message that cannot be handled is put aside with its reason, and holds up nobody else."""
 
-from tests.verify.evidence import Evidence, document
+from tests.verify.evidence import Evidence
 from tests.verify.findings import Checked
+from tests.verify.lines import document
 
 MOST_TRIES = 6
 SLOWER = 2.0

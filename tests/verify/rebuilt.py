@@ -4,8 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.verify.evidence import Evidence, Line, document
+from tests.verify.evidence import Evidence
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, document
 
 NEEDED = ("orchestrator.runs", "orchestrator.attempts", "gateway.submissions")
 NOT_FROM_HISTORY: dict[str, frozenset[str]] = {

@@ -46,7 +46,7 @@ INVARIANTS = (
     Invariant("I2", "legal streams", "streams of runs", 20, legal_stream.check),
     Invariant("I3", "one visible result", "successes", 10, visible_result.check),
     Invariant("I4", "fencing", "writes of workers", 100, fencing.check),
-    Invariant("I5", "no orphan", "machines", 10, orphans.check),
+    Invariant("I5", "no orphan", "machines", 5, orphans.check),
     Invariant("I6", "no twin", "runs", 20, twins.check),
     Invariant("I7", "uploads kept", "uploads", 5, uploads.check),
     Invariant("I8", "outbox and inbox", "decided facts", 200, outbox.check),

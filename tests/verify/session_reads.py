@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tests.verify.evidence import Evidence, Line, accepted, asked
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted, asked
 
 
 def check(evidence: Evidence) -> Checked:

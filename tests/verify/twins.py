@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from tests.verify.evidence import Evidence, Line
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Stream
 from tests.verify.findings import Checked
 from tests.verify.ledger import lives
+from tests.verify.lines import Line
 
 GRACE_S = 10.0
 STOP_S = 5.0

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tests.verify.evidence import Evidence, Line, accepted
+from tests.verify.evidence import Evidence
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted
 
 
 def check(evidence: Evidence) -> Checked:

@@ -3,9 +3,10 @@
 import base64
 
 from tests.verify import manifests
-from tests.verify.evidence import Evidence, Line, accepted
+from tests.verify.evidence import Evidence
 from tests.verify.facts import Fact, Stream
 from tests.verify.findings import Checked
+from tests.verify.lines import Line, accepted
 from tests.verify.transition_table import clean
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
