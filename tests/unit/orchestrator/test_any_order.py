@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cynthus.events import ImageBuilt, MachineRequested, RunCancelled, RunFailed, RunSucceeded
 from cynthus.orchestrator.domain.evolve import replay
 from cynthus.orchestrator.domain.limits import Limits
-from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease, Fenced
+from cynthus.orchestrator.domain.messages import CheckTime, ExpireLease, Fenced, SuspectAttempt
 from cynthus.orchestrator.domain.run import Run, State
 from tests.unit.orchestrator.given import (
     BUILT,
@@ -28,6 +28,7 @@ from tests.unit.orchestrator.given import (
     finished,
     ready,
     requested,
+    saved,
     started,
     told,
     unavailable,
@@ -56,6 +57,7 @@ EVERYTHING = [
     *[finished(1), finished(2), finished(1, code=1), finished(2, code=1), deleted(), deleted("m2")],
     *[ready(1, "m2"), ready(2, "m2"), started(2, "m2"), finished(2, "m2"), ExpireLease(1), ExpireLease(2)],
     *[unavailable(1, transient=True), unavailable(2, transient=True)],
+    *[saved(1), saved(2, "m2"), SuspectAttempt(1, 9.0), SuspectAttempt(2, 9.0)],
 ]
 
 

@@ -20,6 +20,7 @@ from cynthus.orchestrator.handlers.deletion import Deletion
 from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.logs import Logs
 from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
+from cynthus.orchestrator.handlers.past import Past
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import FACTS, SERVICE, RunHandler
 from cynthus.orchestrator.handlers.signals import HeartbeatSignals
@@ -41,16 +42,18 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     store = history(platform, SERVICE, [tables])
     handler = RunHandler(store, recent, bell, limits)
     runs, index, leases = PostgresRuns(database), PostgresLogIndex(database), PostgresLeases(database)
+    feed = PostgresFeed(database)
     logs = Logs(index, platform.blobs, bell)
     rhythm = Rhythm(settings.next_beat_s, settings.lease_s, settings.beats_per_second)
     heartbeats = Heartbeats(leases, rhythm)
     attempts = Attempts(handler, heartbeats, index, platform.blobs)
-    orders = Orders(runs, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
+    orders = Orders(runs, leases, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
     app = create_app(
         worker.router(attempts, orders, logs, platform.worker_tokens),
         internal.router(
             runs,
-            Streams(runs, recent, logs, PostgresFeed(database), bell),
+            Streams(runs, recent, logs, feed, bell),
+            Past(runs, feed),
             Deletion(runs, index, platform.blobs, platform.secrets, bell),
             platform.internal_token,
         ),

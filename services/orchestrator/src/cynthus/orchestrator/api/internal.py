@@ -4,12 +4,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from cynthus.orchestrator.api.auth import internal
+from cynthus.orchestrator.api.evidence import why_resource
 from cynthus.orchestrator.api.resources import run_resource
 from cynthus.orchestrator.api.streams import Streams
 from cynthus.orchestrator.handlers.deletion import Deletion
+from cynthus.orchestrator.handlers.past import Past
 from cynthus.orchestrator.ports import RunFilter, Runs
 from cynthus.web.problems import Refused
 
@@ -49,7 +51,7 @@ class LogsWanted(BaseModel):
     limit: int = Field(default=200, ge=1, le=1000)
 
 
-def router(runs: Runs, streams: Streams, deletion: Deletion, token: str) -> APIRouter:
+def router(runs: Runs, streams: Streams, past: Past, deletion: Deletion, token: str) -> APIRouter:
     """Routes under /internal/v1."""
     routes = APIRouter(prefix="/internal/v1", dependencies=[Depends(internal(token))])
 
@@ -62,9 +64,15 @@ def router(runs: Runs, streams: Streams, deletion: Deletion, token: str) -> APIR
         return JSONResponse(body)
 
     @routes.get("/runs/{run}")
-    async def show_run(run: str, owner: str) -> JSONResponse:
+    async def show_run(run: str, owner: str, as_of: AwareDatetime | None = None) -> JSONResponse:
+        if as_of is not None:
+            return JSONResponse(run_resource(await past.run_at(owner, run, as_of)))
         found = await runs.find(owner, run)
         return JSONResponse(run_resource(found, await streams.logs_.first_line_at(found)))
+
+    @routes.get("/runs/{run}/why")
+    async def why(run: str, owner: str) -> JSONResponse:
+        return JSONResponse(why_resource(*await past.why(owner, run)))
 
     @routes.get("/runs/{run}/events")
     async def run_events(

@@ -77,11 +77,38 @@ def _attempt(run: Run, attempt: Attempt) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,
         "cause": cause.model_dump(mode="json") if cause is not None else None,
+        "then": _then(run, attempt),
+        "suspected": _suspicion(attempt),
+        "checkpoint": _checkpoint(attempt),
+        "machine_deleted_at": timestamp(attempt.gone_at),
         "cpu_seconds": attempt.cpu_seconds,
         "peak_memory_bytes": attempt.peak_memory_bytes,
         "outputs": _outputs(attempt),
         "log_bytes": attempt.log_bytes,
     }
+
+
+def _then(run: Run, attempt: Attempt) -> str | None:
+    """What was done about the attempt's end."""
+    again = attempt.again
+    if again is not None:
+        count = "" if again.budget is None else f" ({again.budget} {again.used} of {again.allowed})"
+        return f"tried again after {again.delay_s:g} s{count}"
+    if run.outcome is None or attempt is not run.current:
+        return None
+    return f"run {run.outcome.lower()}"
+
+
+def _suspicion(attempt: Attempt) -> dict[str, Any] | None:
+    known = attempt.suspected
+    return None if known is None else {"time": timestamp(known.at), "silent_s": known.silent_s}
+
+
+def _checkpoint(attempt: Attempt) -> dict[str, Any] | None:
+    kept = attempt.checkpoint
+    if kept is None:
+        return None
+    return {"time": timestamp(kept.at), "manifest": kept.manifest, "files": kept.files, "bytes": kept.bytes}
 
 
 def _outputs(attempt: Attempt | None) -> dict[str, Any] | None:

@@ -80,6 +80,15 @@ def gone(machine: str) -> Cause:
     )
 
 
+def with_silence(cause: Cause, silent_s: float | None) -> Cause:
+    """The same cause, with the silence that was noticed before."""
+    if silent_s is None:
+        return cause
+    return cause.model_copy(
+        update={"evidence": (*cause.evidence, f"its worker was silent for {silent_s:g} s")}
+    )
+
+
 def not_ready(seconds: float, cause: Cause | None) -> Cause:
     """Code or data did not become ready in time."""
     return Cause(

@@ -1,6 +1,6 @@
 """What happens next: a message is taken over when it is news, then whatever must follow is added."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from cynthus.events import (
@@ -69,7 +69,7 @@ def _taken(run: Run, message: Message, now: datetime, limits: Limits) -> list[Ev
         case FinishAttempt():
             return _finished(run, message)
         case SuspectAttempt():
-            return _suspected(run, message)
+            return _suspected(run, message, now)
         case ExpireLease():
             return _expired(run, message)
         case CheckTime():
@@ -110,7 +110,7 @@ def _news_of_machine(run: Run, fact: MachineDelayed | VMReady | VMFailed | VMLos
         case VMFailed():
             return attempt.unavailable is None and attempt.machine is None
         case VMLost():
-            return attempt.vanished is None
+            return attempt.vanished is None and attempt.machine in {None, fact.machine}
         case _:
             assert_never(fact)
 
@@ -149,12 +149,15 @@ def _finished(run: Run, message: FinishAttempt) -> list[Event]:
     return [*first, sealed, committed]
 
 
-def _suspected(run: Run, message: SuspectAttempt) -> list[Event]:
+def _suspected(run: Run, message: SuspectAttempt, now: datetime) -> list[Event]:
     attempt = run.current
     if attempt is None or attempt.epoch != message.epoch or attempt.outcome is not None or run.over:
         return []
     if attempt.machine is None or attempt.vanished is not None or attempt.complete:
         return []
+    known = attempt.suspected
+    if known is not None and now - timedelta(seconds=message.silent_s) < known.at:
+        return []  # the same silence
     return [
         AttemptSuspected(
             run_id=run.id, epoch=attempt.epoch, machine=attempt.machine, silent_s=message.silent_s
@@ -166,7 +169,8 @@ def _expired(run: Run, message: ExpireLease) -> list[Event]:
     attempt = run.current
     if attempt is None or attempt.epoch != message.epoch or attempt.outcome is not None or run.over:
         return []
-    return [AttemptLost(run_id=run.id, epoch=attempt.epoch, cause=causes.lost(attempt.machine))]
+    cause = causes.with_silence(causes.lost(attempt.machine), attempt.silent_s)
+    return [AttemptLost(run_id=run.id, epoch=attempt.epoch, cause=cause)]
 
 
 def _overdue(run: Run, now: datetime, limits: Limits) -> list[Event]:

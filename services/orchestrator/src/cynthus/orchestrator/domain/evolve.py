@@ -8,6 +8,7 @@ from cynthus.events import (
     AttemptExited,
     AttemptLost,
     AttemptStarted,
+    AttemptSuspected,
     BuildFailed,
     CheckpointSaved,
     DatasetFailed,
@@ -34,7 +35,7 @@ from cynthus.events import (
 )
 from cynthus.orchestrator.domain import causes
 from cynthus.orchestrator.domain.kinds import BUDGETS, Budget, Kind
-from cynthus.orchestrator.domain.run import Attempt, Build, Checkpoint, Run, State
+from cynthus.orchestrator.domain.run import Again, Attempt, Build, Checkpoint, Run, State, Suspicion
 
 _OUTCOMES: dict[type[Event], State] = {
     RunSucceeded: State.SUCCEEDED,
@@ -77,6 +78,8 @@ def _changes(run: Run, event: Event, at: datetime) -> dict[str, Any]:
         case CheckpointSaved():
             saved = {name: getattr(event, name) for name in ("epoch", "manifest", "files", "bytes")}
             return _attempt(run, event.epoch, checkpoint=Checkpoint(**saved, at=at))
+        case AttemptSuspected():
+            return _attempt(run, event.epoch, suspected=Suspicion(at=at, silent_s=event.silent_s))
         case AttemptStarted() | AttemptExited() | AttemptLost() | LogsSealed() | OutputsCommitted():
             return _attempt(run, event.epoch, **_report(event, at))
         case _:
@@ -125,7 +128,7 @@ def _machine(
         case VMLost():
             return _attempt(run, event.epoch, vanished=event.cause)
         case VMDeleted():
-            return _deleted(run, event)
+            return _deleted(run, event, at)
         case MachineReleased():
             released = run.attempts.get(event.epoch, Attempt(epoch=event.epoch)).released
             return _attempt(run, event.epoch, released=(*released, event.machine))
@@ -138,12 +141,13 @@ def _ready(run: Run, event: VMReady, at: datetime) -> dict[str, Any]:
     return {"machine": event.machine, "reused": event.reused, "ready_at": at}
 
 
-def _deleted(run: Run, event: VMDeleted) -> dict[str, Any]:
+def _deleted(run: Run, event: VMDeleted, at: datetime) -> dict[str, Any]:
     attempts = dict(run.attempts)
     for attempt in run.attempts.values():
         if attempt.machine == event.machine:
             vanished = attempt.vanished or causes.gone(event.machine)
-            attempts[attempt.epoch] = attempt.model_copy(update={"gone": True, "vanished": vanished})
+            gone = {"gone": True, "gone_at": attempt.gone_at or at, "vanished": vanished}
+            attempts[attempt.epoch] = attempt.model_copy(update=gone)
     return {"attempts": attempts}
 
 
@@ -174,7 +178,11 @@ def _retry(run: Run, event: RetryScheduled, at: datetime) -> dict[str, Any]:
         "used": {**run.used, budget: run.used.get(budget, 0) + 1},
         "waiting_since": (run.waiting_since or attempt.requested_at or at) if lacking else None,
         **_attempt(
-            run, event.epoch, outcome=attempt.outcome or State.FAILED, ended_at=attempt.ended_at or at
+            run,
+            event.epoch,
+            outcome=attempt.outcome or State.FAILED,
+            ended_at=attempt.ended_at or at,
+            again=Again(**{name: getattr(event, name) for name in Again.model_fields}),
         ),
     }
 

@@ -13,6 +13,7 @@ from cynthus.events import (
     RunQueued,
     RunSucceeded,
 )
+from cynthus.orchestrator.domain import causes
 from cynthus.orchestrator.domain.again import again
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.run import Attempt, Run
@@ -36,7 +37,9 @@ def _verdict(run: Run, now: datetime, limits: Limits) -> Event | None:
         and attempt.vanished is not None
         and not attempt.complete
     ):
-        return AttemptLost(run_id=run.id, epoch=attempt.epoch, cause=attempt.vanished)
+        return AttemptLost(
+            run_id=run.id, epoch=attempt.epoch, cause=causes.with_silence(attempt.vanished, attempt.silent_s)
+        )
     if run.cancel_reason is not None:
         return _cancelled(run, attempt, run.cancel_reason)
     if run.image is None and run.build_failed and run.build_cause is not None:

@@ -21,6 +21,8 @@ class Limits:
     stopping_s: float = 120.0
     """TERMINATING, beyond the grace the user's process is given."""
     uploading_s: float = 6 * 3600.0
+    cancelled_uploading_s: float = 600.0
+    """UPLOADING of a run that is to be stopped."""
     timeout_slack_s: float = 300.0
     """RUNNING, beyond the run's own time-out, which the worker enforces."""
     unbounded_s: float = 90 * 86400.0
@@ -60,7 +62,7 @@ def _allowed_s(run: Run, limits: Limits) -> float | None:
         case State.TERMINATING:
             return limits.grace_s + limits.stopping_s
         case State.UPLOADING:
-            return limits.uploading_s
+            return limits.uploading_s if run.cancel_reason is None else limits.cancelled_uploading_s
         case _:
             return None
 

@@ -50,6 +50,22 @@ class Checkpoint(_Value):
     at: datetime
 
 
+class Suspicion(_Value):
+    """When a worker's silence was noticed, and how long it was."""
+
+    at: datetime
+    silent_s: float
+
+
+class Again(_Value):
+    """What follows an attempt: another one, out of a budget."""
+
+    delay_s: float
+    budget: str | None = None
+    used: int | None = None
+    allowed: int | None = None
+
+
 class Attempt(_Value):
     """One try to execute a run. A placeholder (`requested_at` None) holds facts that came too early."""
 
@@ -62,9 +78,12 @@ class Attempt(_Value):
     surplus: tuple[str, ...] = ()
     released: tuple[str | None, ...] = ()
     gone: bool = False
+    gone_at: datetime | None = None
     unavailable: Cause | None = None
     unavailable_for_good: bool = False
     vanished: Cause | None = None
+    suspected: Suspicion | None = None
+    again: Again | None = None
     started_at: datetime | None = None
     pid: int | None = None
     phases_ms: dict[str, float] = Field(default_factory=dict)
@@ -92,6 +111,11 @@ class Attempt(_Value):
     def complete(self) -> bool:
         """Exited, its log sealed and its outputs committed."""
         return self.exited_at is not None and self.log_bytes is not None and self.outputs is not None
+
+    @property
+    def silent_s(self) -> float | None:
+        """How long its worker was silent, if that was noticed."""
+        return None if self.suspected is None else self.suspected.silent_s
 
     @property
     def failure(self) -> Cause | None:
