@@ -9,9 +9,9 @@ from pathlib import Path
 
 import uvloop
 
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import Nemesis, OneByOne
 from tests.chaos.report import report
-from tests.chaos.scene import play
+from tests.chaos.scene import Trouble, play
 from tests.chaos.settings import Settings
 from tests.chaos.stage import Stage
 
@@ -28,11 +28,18 @@ def main(arguments: Sequence[str]) -> int:
         bus=given.bus,
         calm=given.calm,
         faults=tuple(given.fault or ()),
+        lease_s=given.lease,
     )
     print(f"seed {settings.seed}, evidence in {folder}", flush=True)
-    trouble = calm if settings.calm else Nemesis(settings.seed, settings.faults)
-    uvloop.run(play(folder, settings, trouble))
-    return report(folder)
+    uvloop.run(play(folder, settings, _trouble(settings, one_by_one=given.one_by_one)))
+    return report(folder, given.min)
+
+
+def _trouble(settings: Settings, *, one_by_one: bool) -> Trouble:
+    if settings.calm:
+        return calm
+    kind = OneByOne if one_by_one else Nemesis
+    return kind(settings.seed, settings.faults)
 
 
 async def calm(stage: Stage, healed: asyncio.Event) -> None:
@@ -51,5 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bus", choices=("pubsub", "postgres"), default="pubsub")
     parser.add_argument("--calm", action="store_true", help="no faults")
     parser.add_argument("--fault", type=int, action="append", help="only this one; may be repeated")
+    parser.add_argument("--one-by-one", action="store_true", help="each fault alone, and only once")
+    parser.add_argument("--lease", type=float, default=Settings.lease_s, help="of an attempt, in seconds")
+    parser.add_argument("--min", action="append", default=[], help="as of python -m tests.verify")
     parser.add_argument("--folder", type=Path, help="where the evidence goes")
     return parser

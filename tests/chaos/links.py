@@ -69,6 +69,7 @@ class Link:
         self._random = random
         self._tap = tap
         self._flows: set[_Flow] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -80,9 +81,9 @@ class Link:
     async def open(self) -> None:
         """Listen."""
         if isinstance(self.near, Path):
-            self._server = await asyncio.start_unix_server(self._serve, self.near)
+            self._server = await asyncio.start_unix_server(self._come, self.near)
         else:
-            self._server = await asyncio.start_server(self._serve, *self.near)
+            self._server = await asyncio.start_server(self._come, *self.near)
 
     async def close(self) -> None:
         """Listen no more, and let go of what is open."""
@@ -90,6 +91,9 @@ class Link:
         self._server.close()
         self.cut()
         await self._server.wait_closed()
+        for serving in self._serving:
+            serving.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def cut(self) -> int:
         """Reset every open connection; how many there were."""
@@ -98,6 +102,11 @@ class Link:
             _reset(flow.near)
             _reset(flow.far)
         return len(flows)
+
+    def _come(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        serving = asyncio.create_task(self._serve(reader, near))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         if self.rules.refuse:
@@ -114,8 +123,8 @@ class Link:
             finally:
                 self._flows.discard(flow)
                 flow.tap.closed()
-                far.close()
-        near.close()
+                await _closed(far)
+        await _closed(near)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._far, Path):
@@ -175,6 +184,12 @@ class Link:
     def _lose(self, flow: _Flow) -> None:
         self.lost += 1
         _reset(flow.near)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

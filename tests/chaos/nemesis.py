@@ -56,6 +56,7 @@ class OneByOne:
 
     async def __call__(self, stage: Stage, healed: asyncio.Event) -> None:
         """Until all of them were in force, or there is nothing left to trouble."""
+        await asyncio.sleep(self._pause_s)
         for one in numbered(self._numbers):
             if healed.is_set():
                 return

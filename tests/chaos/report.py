@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.figures import delays
 from tests.chaos.journal import Journal
 
 
-def report(folder: Path) -> int:
+def report(folder: Path, least: Sequence[str] = ()) -> int:
     """Print the figures, have the evidence checked, and give the exit code."""
     journal = Journal(folder)
     faults = Counter(row["kind"] for row in journal.rows("faults"))
@@ -21,7 +22,9 @@ def report(folder: Path) -> int:
     )
     print("runs:", ", ".join(f"{state} {count}" for state, count in sorted(ended.items())))
     print("\n".join(delays(folder).lines()))
-    checked = subprocess.run([sys.executable, "-m", "tests.verify", str(folder)], check=False)
+    sys.stdout.flush()
+    asked = [argument for count in least for argument in ("--min", count)]
+    checked = subprocess.run([sys.executable, "-m", "tests.verify", str(folder), *asked], check=False)
     return checked.returncode
 
 
