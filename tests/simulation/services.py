@@ -297,7 +297,9 @@ async def _orchestrator(platform: Platform, name: str) -> Incarnation:
     heartbeats = Heartbeats(leases, rhythm, jitter=platform.world.chance.random)
     attempts = Attempts(handler, heartbeats, index, platform.blobs)
     terms = Terms("attempts", "blobs", GRACE_S, 86400.0, 60.0)
-    orders = Orders(runs, bell, NoSecrets(), _Tokens(), rhythm, terms, monotonic=platform.world.loop.time)
+    orders = Orders(
+        runs, leases, bell, NoSecrets(), _Tokens(), rhythm, terms, monotonic=platform.world.loop.time
+    )
     reaper = Reaper(runs, leases, handler, heartbeats, 2.0)
     hears = await _exchange(platform, name, store, dict.fromkeys(FACTS, handler.take))
     return Incarnation(

@@ -12,6 +12,7 @@ from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.signals import HeartbeatSignals
 from cynthus.store.postgres import PostgresEventStore
 from cynthus.store.rebuild import rebuild
+from cynthus.web.tokens import AttemptClaims
 from tests.integration.orchestrator.scenes import request, running, starting
 from tests.integration.orchestrator.stage import Stage, open_replica
 
@@ -77,7 +78,7 @@ async def test_beats_are_published_once_per_round(stage):
     signals = HeartbeatSignals(beats, stage.platform.bus, "orchestrator", 10.0)
     beat = Heartbeat(run_id=worker.run_id, epoch=1, machine="m1", cpu_seconds=1)
     async with heard(stage, Heartbeat) as queue:
-        beats[worker.run_id] = beat
+        beats[worker.run_id] = (AttemptClaims(worker.run_id, 1, "local", "m1"), 1.0, 0)
         await signals.publish()
         await signals.publish()
         assert await queue.get() == beat

@@ -97,6 +97,16 @@ async def test_an_attempt_that_is_being_prepared_beats_and_is_kept(stage, time):
     assert (await stage.run(worker.run_id))["state"] == "STARTING"
 
 
+async def test_an_order_is_handed_out_with_a_whole_lease_before_it_or_not_at_all(stage, time):
+    run = await starting(stage)
+    await stage.execute("UPDATE orchestrator.leases SET expires_at = now() + interval '1 s'")
+    assert (await stage.next_order()).json()["run_id"] == run.run_id
+    (lease,) = await stage.rows("leases")
+    assert lease["expires_at"] > time.now + timedelta(seconds=LEASE_S - 5)
+    await stage.execute("UPDATE orchestrator.leases SET expired = true")
+    assert (await stage.next_order(wait_s=0)).status_code == 204
+
+
 async def test_a_beat_renews_the_lease(stage, time):
     worker = await running(stage)
     await time.end_leases()

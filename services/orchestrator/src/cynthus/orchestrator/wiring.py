@@ -47,7 +47,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     rhythm = Rhythm(settings.next_beat_s, settings.lease_s, settings.beats_per_second)
     heartbeats = Heartbeats(leases, rhythm)
     attempts = Attempts(handler, heartbeats, index, platform.blobs)
-    orders = Orders(runs, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
+    orders = Orders(runs, leases, bell, platform.secrets, platform.worker_tokens, rhythm, terms_of(settings))
     app = create_app(
         worker.router(attempts, orders, logs, platform.worker_tokens),
         internal.router(

@@ -11,7 +11,7 @@ from cynthus.events import Image, Resources
 from cynthus.orchestrator.domain.rhythm import Rhythm
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.refusals import MachineNotWanted
-from cynthus.orchestrator.ports import Bell, Runs
+from cynthus.orchestrator.ports import Bell, Leases, Renewal, Runs
 from cynthus.secrets.ports import Secrets
 from cynthus.web.tokens import AttemptClaims, WorkerTokens
 
@@ -82,6 +82,7 @@ class Orders:
     """Hands orders to the machines they are for."""
 
     runs: Runs
+    leases: Leases
     bell: Bell
     secrets: Secrets
     tokens: WorkerTokens
@@ -98,12 +99,19 @@ class Orders:
                 work = await self.runs.work_of(machine)
                 if work.run is not None:
                     self._idle_since.pop(machine, None)
-                    return await self._order(work.run, machine)
-                self._check_wanted(machine, gone=work.gone)
+                    if await self._granted(work.run):
+                        return await self._order(work.run, machine)
+                else:
+                    self._check_wanted(machine, gone=work.gone)
                 left = until - self.monotonic()
                 if left <= 0 or wakeup.closed:
                     return None
                 await wakeup.wait(min(left, _LOOK_AGAIN_S))
+
+    async def _granted(self, run: Run) -> bool:
+        """A worker begins with a whole lease before it, or not at all: its epoch may be fenced any moment."""
+        renewal = Renewal(run.id, run.epoch)
+        return bool(await self.leases.renew([renewal], self.rhythm.lease_s))
 
     def _check_wanted(self, machine: str, *, gone: bool) -> None:
         since = self._idle_since.setdefault(machine, self.monotonic())
