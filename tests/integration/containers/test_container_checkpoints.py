@@ -116,6 +116,13 @@ def test_a_container_of_a_stopped_worker_ends_with_its_lease(
     assert not given.finished
 
 
+def test_a_program_goes_before_its_worker_where_memory_gets_short(give: Give, worker: Worker) -> None:
+    given = give("print(open('/proc/self/oom_score_adj').read())")
+
+    assert given.result["exit_code"] == 0
+    assert int(given.text()) > int(Path(f"/proc/{worker.process.pid}/oom_score_adj").read_text())
+
+
 def test_a_child_over_its_memory_is_named_with_the_count(give: Give, worker: Worker) -> None:
     given = give(
         "import os, sys\nif (pid := os.fork()) == 0:\n    block = bytearray(400_000_000)\n"

@@ -104,7 +104,7 @@ def test_nothing_of_a_killed_worker_is_left(platform: PlatformForWorkers, worker
     given = platform.give(
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "for _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n        break\n"
-        "print('ready', flush=True)\ntime.sleep(1000)\n"
+        "os.write(1, b'ready\\n')\ntime.sleep(1000)\n"
     )
     given.wait_for_text(b"ready\nready\nready\nready\n")
     left = worker.tree

@@ -9,6 +9,7 @@ def test_nothing_is_allowed_that_was_not_asked_for() -> None:
     assert host["ReadonlyRootfs"]
     assert host["NetworkMode"] == "none"
     assert host["PidsLimit"] == 512
+    assert host["OomScoreAdj"] == 500
     assert host["LogConfig"]["Type"] == "none"
     assert not {"Devices", "DeviceRequests", "UsernsMode", "Privileged", "CapAdd", "Binds"} & host.keys()
 

@@ -2,8 +2,19 @@ import errno
 
 import pytest
 
+from cynthus.containers.errors import EngineRefused
 from cynthus.events import Cause as Fact
-from cynthus.worker.causes import Cause, Ending, cause_of, last_lines, not_started, of_machine, stopped
+from cynthus.worker.causes import (
+    Cause,
+    Ending,
+    cause_of,
+    full,
+    last_lines,
+    not_started,
+    of_machine,
+    stopped,
+)
+from cynthus.worker.containers.materials import refused
 from cynthus.worker.memory import Kills
 
 _PLENTY = 1 << 40
@@ -100,3 +111,13 @@ def test_a_machine_without_room_is_named() -> None:
     assert of_machine(OSError(errno.ENOSPC, "full")).code == "disk_full"
     assert of_machine(OSError(errno.EIO, "broken")).code == "worker_failed"
     assert stopped("cancelled").code == "cancelled"
+
+
+def test_what_did_not_fit_is_said() -> None:
+    said = of_machine(OSError(errno.EDQUOT, "Disk quota exceeded"), "the data")
+    engine = refused(EngineRefused(500, "write /var/lib/layer: no space left on device"))
+
+    assert said.message == "the machine's disk is full: there is no room for the data"
+    assert (engine.code, engine.message) == ("disk_full", full("the image").message)
+    assert "no space left" in engine.evidence[0]
+    assert refused(EngineRefused(500, "no such thing")).code == "container_refused"

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _CPU = 1_000_000_000
+_FIRST_TO_BE_KILLED = 500
+"""Where the machine's memory gets short, the program goes, not who looks after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,11 @@ class Limits:
 
     def encode(self) -> dict[str, Any]:
         """Memory without swap: a program that needs more is ended, not slowed down."""
-        told: dict[str, Any] = {"PidsLimit": self.processes, "ShmSize": self.shared_memory_bytes}
+        told: dict[str, Any] = {
+            "PidsLimit": self.processes,
+            "ShmSize": self.shared_memory_bytes,
+            "OomScoreAdj": _FIRST_TO_BE_KILLED,
+        }
         if self.memory_bytes:
             told |= {"Memory": self.memory_bytes, "MemorySwap": self.memory_bytes}
         if self.cpus:

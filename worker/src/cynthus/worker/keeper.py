@@ -6,8 +6,6 @@ What runs in a container is not below it: for that it holds what another agent n
 becomes that agent.
 """
 
-import errno
-import fcntl
 import os
 import resource
 import select
@@ -19,12 +17,12 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from cynthus.worker import kernel, proctree
-from cynthus.worker.channel import SANDBOX_CHANNEL, Command, Exit, receive, send
+from cynthus.worker.becoming import HANDLED, become
+from cynthus.worker.channel import Command, Exit, receive, send
 from cynthus.worker.confined import Confined, SandboxFailed
 
 _TITLE = "cynthus-supervisor"
 _SWEEP_S = 10.0
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 Revive = Callable[[Mapping[str, Any], Sequence[int]], NoReturn]
 Holding = tuple[Mapping[str, Any], Sequence[int]]
@@ -108,7 +106,7 @@ class Keeper:
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _become(command, descriptors, report, me, confined.theirs.fileno() if confined else None)
+            become(command, descriptors, report, me, confined.theirs.fileno() if confined else None)
         for descriptor in (report, *descriptors):
             os.close(descriptor)
         problem = os.read(failure, 16)
@@ -182,7 +180,7 @@ class Keeper:
                 os.rmdir(cgroup)
         if self._held is not None:
             signal.set_wakeup_fd(-1)
-            for number in _HANDLED:
+            for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             self._revive(*self._held)
         os._exit(0)
@@ -197,55 +195,6 @@ def _exit_of(status: int, used: resource.struct_rusage, swept: int) -> Exit:
         peak_memory_bytes=used.ru_maxrss * 1024,
         swept=swept,
     )
-
-
-def _become(
-    command: Command, descriptors: list[int], report: int, parent: int, channel: int | None
-) -> NoReturn:
-    try:
-        os.setsid()
-        kernel.die_with_parent(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-        signal.set_wakeup_fd(-1)
-        for number in _HANDLED:
-            signal.signal(number, signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(descriptors[0], 1)
-        os.dup2(descriptors[1], 2)
-        os.umask(0o022)
-        _limit(command)
-        os.chdir(command.folder)
-        if command.sandbox and channel is not None:
-            report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, SANDBOX_CHANNEL + 1)
-            os.dup2(channel, SANDBOX_CHANNEL)
-            os.set_inheritable(SANDBOX_CHANNEL, True)  # noqa: FBT003 - its only parameter
-            os.execve(command.sandbox[0], command.sandbox, command.environment)  # noqa: S606 - the same
-        os.execve(command.program, command.arguments, command.environment)  # noqa: S606 - never a shell
-    except OSError as error:
-        os.write(report, str(error.errno or errno.EIO).encode())
-    except BaseException:  # noqa: BLE001 - a forked copy must end here, whatever happens
-        os.write(report, str(errno.EINVAL).encode())
-    os._exit(127)
-
-
-def _limit(command: Command) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    _first_to_be_killed()
-    for cgroup in command.cgroups:
-        descriptor = os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY)
-        os.write(descriptor, b"0")
-        os.close(descriptor)
-    if command.memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (command.memory_bytes, command.memory_bytes))
-
-
-def _first_to_be_killed() -> None:
-    """Where memory gets short, the program goes, not who looks after it."""
-    with suppress(OSError):
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"500")
-        os.close(descriptor)
 
 
 def _signal_group(child: int, number: int) -> None:
