@@ -276,6 +276,18 @@ async def test_a_newer_request_of_a_run_takes_the_machine_of_the_older_one_away(
     assert machine not in pool.machines.specs
 
 
+async def test_a_release_that_comes_before_its_request_ends_the_older_attempts(pool):
+    await pool.request()
+    await pool.release(epoch=2)
+    assert await pool.ledger.waiting() == []
+    await pool.request("r2")
+    await pool.tick()
+    machine = await pool.hello()
+    await pool.tick()
+    await pool.release("r2", epoch=2)
+    assert (await pool.ledger.find(machine)).stage is Stage.DELETING
+
+
 async def test_a_newer_request_ends_an_older_one_that_still_waits(pool):
     await pool.request()
     await pool.request(epoch=2)

@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -30,11 +31,18 @@ from cynthus.provisioner.ports import Listed, MachineSpec, ProviderAway, Throttl
 from cynthus.provisioner.reconciler import Reconciler
 from cynthus.store.memory import MemoryEventStore
 from cynthus.store.ports import AlreadyHandled, ConcurrentAppend
-from tests.fixtures.troubled_machines import TroubledMachines
+from tests.fixtures.troubled_machines import Life, TroubledMachines
 
 LIMITS = Limits(slots=3, warm=1, idle_ttl=timedelta(seconds=4), boot_timeout=timedelta(seconds=30))
 CAUSE = Cause(code="lost_machine", message="silent")
 RUNS = ("r1", "r2", "r3", "r4")
+TROUBLES = [
+    (operation, trouble)
+    for operation in ("create", "delete", "list")
+    for trouble in ("away", "lost reply", "throttled")
+]
+REFUSALS = ["out of stock", "quota", "refused"]
+picks = st.integers(0, 99)
 PUT_OFF = (ProviderAway, Throttled, ConcurrentAppend)
 
 
@@ -118,42 +126,43 @@ class Pool(RuleBasedStateMachine):
                 continue
             return
 
-    @rule(run=st.sampled_from(RUNS), hold_back=st.booleans(), fenced=st.booleans())
-    def ask(self, run, hold_back, fenced):
+    @rule(run=st.sampled_from(RUNS), hold_back=st.booleans(), late=st.booleans(), fenced=st.booleans())
+    def ask(self, run, hold_back, late, fenced):
         """A next attempt; the one before is over first, for the orchestrator, whoever hears it when."""
         if self.epochs[run]:
-            self.end(run, hold_back=hold_back, fenced=fenced)
+            self.end(run, late, fenced)
         self.epochs[run] += 1
         self.send(MachineRequested(run_id=run, epoch=self.epochs[run], owner="o"), hold_back=hold_back)
 
     @rule(run=st.sampled_from(RUNS), hold_back=st.booleans(), fenced=st.booleans())
     def end(self, run, hold_back, fenced):
+        """The second of two messages comes first if the first is held back."""
         epoch = self.epochs[run]
         if not epoch or (run, epoch) in self.over:
             return
         self.over.add((run, epoch))
         if fenced:
             self.send(AttemptLost(run_id=run, epoch=epoch, cause=CAUSE), hold_back=hold_back)
-        self.send(MachineReleased(run_id=run, epoch=epoch), hold_back=not hold_back and fenced)
+        self.send(MachineReleased(run_id=run, epoch=epoch), hold_back=hold_back != fenced)
 
     @precondition(lambda self: self.later)
-    @rule(data=st.data())
-    def overtaken(self, data):
-        self.deliver(self.later.pop(data.draw(st.integers(0, len(self.later) - 1))))
+    @rule(pick=picks)
+    def overtaken(self, pick):
+        self.deliver(self.later.pop(pick % len(self.later)))
 
     @precondition(lambda self: self.sent)
-    @rule(data=st.data(), replica=st.sampled_from([0, 1]))
-    def again(self, data, replica):
-        self.deliver(self.sent[data.draw(st.integers(0, len(self.sent) - 1))], replica)
+    @rule(pick=picks, replica=st.sampled_from([0, 1]))
+    def again(self, pick, replica):
+        self.deliver(self.sent[pick % len(self.sent)], replica)
 
-    @rule(
-        operation=st.sampled_from(["create", "delete", "list"]),
-        trouble=st.sampled_from(["away", "lost reply", "throttled"]),
-    )
+    @rule(trouble=st.sampled_from(TROUBLES))
+    def befall(self, trouble):
+        self.trouble(*trouble)
+
     def trouble(self, operation, trouble):
         self.machines.troubles[operation].append(trouble)
 
-    @rule(refusal=st.sampled_from(["out of stock", "quota", "refused"]))
+    @rule(refusal=st.sampled_from(REFUSALS))
     def refuse(self, refusal):
         self.machines.troubles["create"].append(refusal)
 
@@ -166,37 +175,49 @@ class Pool(RuleBasedStateMachine):
     def tick(self, replica):
         self.do(self.replicas[replica].tick())
 
-    @rule(seconds=st.sampled_from([0, 1, 8]))
-    def stand_still_between_listing_and_acting(self, seconds):
+    @rule(seconds=st.sampled_from([0, 1, 8]), before=st.booleans())
+    def stand_still_around_the_listing(self, seconds, before):
         """The other replica does everything meanwhile, and machines come up."""
 
         async def meanwhile():
-            self.machines.after_list = None
+            self.machines.after_list = self.machines.before_list = None
             self.now += timedelta(seconds=seconds)
             await self.replicas[1].tick()
             await self.greet_all()
             with suppress(*PUT_OFF):
                 await self.replicas[1].handler.serve_waiting()
 
-        self.machines.after_list = meanwhile
+        if before:
+            self.machines.before_list = meanwhile
+        else:
+            self.machines.after_list = meanwhile
         self.do(self.replicas[0].tick())
-        self.machines.after_list = None
+        self.machines.after_list = self.machines.before_list = None
 
     @rule()
     def come_up(self):
         self.do(self.greet_all())
 
+    @rule(pick=picks)
+    def appear(self, pick):
+        """A call of long ago is carried out, or somebody made a machine under our label."""
+        if f"cyn-{pick}" not in self.ledger.rows:
+            self.appeared(MachineSpec(f"cyn-{pick}", "http://x", "t", "b", f"req-{pick}"))
+
+    def appeared(self, spec):
+        self.machines.lives.append(Life(spec, self.now))
+
     @precondition(lambda self: self.machines.alive)
-    @rule(data=st.data())
-    def vanish(self, data):
-        name = data.draw(st.sampled_from(sorted(self.machines.alive)))
+    @rule(pick=picks)
+    def vanish(self, pick):
+        name = sorted(self.machines.alive)[pick % len(self.machines.alive)]
         self.dead.add(name)
         self.machines.vanish(name)
 
     @precondition(lambda self: self.machines.alive)
-    @rule(data=st.data(), boot=st.integers(2, 9))
-    def start_anew(self, data, boot):
-        name = data.draw(st.sampled_from(sorted(self.machines.alive)))
+    @rule(pick=picks, boot=st.integers(2, 9))
+    def start_anew(self, pick, boot):
+        name = sorted(self.machines.alive)[pick % len(self.machines.alive)]
         self.dead.add(name)
         with suppress(*PUT_OFF):
             self.do(self.replicas[0].reconciler.hello(name, f"boot-{boot}"))
@@ -260,8 +281,52 @@ class Pool(RuleBasedStateMachine):
 
 TestPool = Pool.TestCase
 TestPool.settings = settings(
-    max_examples=80,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def rarely(chance: Random) -> bool:
+    return chance.random() < 0.25
+
+
+def some(chance: Random) -> int:
+    return chance.randrange(100)
+
+
+MOVES = (
+    (4, lambda pool, chance: pool.ask(chance.choice(RUNS), *(rarely(chance) for _ in range(3)))),
+    (3, lambda pool, chance: pool.end(chance.choice(RUNS), rarely(chance), rarely(chance))),
+    (3, lambda pool, chance: pool.later and pool.overtaken(some(chance))),
+    (1, lambda pool, chance: pool.sent and pool.again(some(chance), chance.randrange(2))),
+    (3, lambda pool, chance: pool.befall(chance.choice(TROUBLES))),
+    (1, lambda pool, chance: pool.refuse(chance.choice(REFUSALS))),
+    (5, lambda pool, chance: pool.wait(chance.choice([0.5, 1, 3, 7, 31]), chance.random())),
+    (5, lambda pool, chance: pool.tick(chance.randrange(2))),
+    (2, lambda pool, chance: pool.stand_still_around_the_listing(chance.choice([0, 1, 8]), rarely(chance))),
+    (4, lambda pool, _: pool.come_up()),
+    (1, lambda pool, chance: pool.appear(some(chance))),
+    (1, lambda pool, chance: pool.machines.alive and pool.vanish(some(chance))),
+    (1, lambda pool, chance: pool.machines.alive and pool.start_anew(some(chance), some(chance))),
+)
+"""The rules above; what moves things on more often than what hinders them."""
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_long_walks_end_well(first):
+    for seed in range(first, first + 20):
+        chance = Random(seed)
+        pool = Pool()
+        pool.open(chance.choice([0, 0, 20]))
+        try:
+            for _ in range(120):
+                (_, move), *_ = chance.choices(MOVES, [weight for weight, _ in MOVES])
+                move(pool, chance)
+                pool.no_run_has_two_machines()
+                pool.no_machine_is_called_lost_that_is_there()
+                pool.there_are_never_more_machines_than_there_may_be()
+            pool.teardown()
+        except AssertionError as failure:
+            raise AssertionError(f"seed {seed}") from failure

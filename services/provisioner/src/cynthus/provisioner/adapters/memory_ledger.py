@@ -188,10 +188,10 @@ class MemoryLedger:
         self.requests = MemoryRequests()
 
     def _hold(self, event: Event) -> None:
+        if isinstance(event, MachineRequested | MachineReleased | AttemptLost):
+            newest, why = event.epoch, "its run went on to another attempt"
+            self._drop(event.run_id, lambda row: row.stage is Stage.HELD and (row.epoch or 0) < newest, why)
         match event:
-            case MachineRequested(run_id=run_id, epoch=epoch):
-                why = "its run asked for another machine"
-                self._drop(run_id, lambda row: row.stage is Stage.HELD and (row.epoch or 0) < epoch, why)
             case VMReady(run_id=run_id, epoch=epoch, machine=machine):
                 row = replace(self.rows[machine], run_id=run_id, epoch=epoch, needless_since=None)
                 self.rows[machine] = replace(row, stage=Stage.HELD, since=self._clock())

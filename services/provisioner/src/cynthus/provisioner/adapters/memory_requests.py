@@ -36,11 +36,11 @@ class MemoryRequests:
         ]
 
     def follow(self, event: Event) -> None:
-        """One fact."""
+        """One fact. Whatever is said of an epoch ends those before it."""
+        if isinstance(event, MachineRequested | MachineReleased | AttemptLost):
+            self._supersede(event.run_id, event.epoch)
         match event:
             case MachineRequested(run_id=run_id, epoch=epoch):
-                for older in [key for key in self._requests if key[0] == run_id and key[1] < epoch]:
-                    self._end(*older, "released", only=("waiting",))
                 self._requests[run_id, epoch] = _Request()
             case MachineDelayed(run_id=run_id, epoch=epoch) if (run_id, epoch) in self._requests:
                 delayed = replace(self._requests[run_id, epoch], delayed=True)
@@ -57,6 +57,11 @@ class MemoryRequests:
                 self._end(run_id, epoch, "lost")
             case _:
                 return
+
+    def _supersede(self, run_id: str, newest: int) -> None:
+        for run, epoch in list(self._requests):
+            if run == run_id and epoch < newest:
+                self._end(run, epoch, "released", only=("waiting",))
 
     def _end(self, run_id: str, epoch: int, stage: str, only: tuple[str, ...] = ()) -> None:
         request = self._requests.get((run_id, epoch))

@@ -21,7 +21,7 @@ _DROP = going("""
     WHERE run_id = $1 AND epoch = $2 AND stage IN ('held', 'idle')
 """)
 _DROP_OLDER = going("""
-    UPDATE provisioner.machines SET @go, why = 'its run asked for another machine'
+    UPDATE provisioner.machines SET @go, why = 'its run went on to another attempt'
     WHERE run_id = $1 AND epoch < $2 AND stage = 'held'
 """)
 
@@ -40,8 +40,9 @@ class MachineHolds:
 
 async def _apply(connection: Connection, event: Event) -> None:
     match event:
-        case MachineRequested(run_id=run_id, epoch=epoch) if epoch > 1:
-            await connection.execute(_DROP_OLDER, run_id, epoch)
+        case MachineRequested() | MachineReleased() | AttemptLost() if event.epoch > 1:
+            await connection.execute(_DROP_OLDER, event.run_id, event.epoch)
+    match event:
         case VMReady(run_id=run_id, epoch=epoch, machine=machine):
             if await connection.fetchval(_HOLD, machine, run_id, epoch) is None:
                 raise ConcurrentAppend(machine)

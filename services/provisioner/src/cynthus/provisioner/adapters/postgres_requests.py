@@ -47,9 +47,10 @@ class RequestTable:
 
 async def _apply(connection: Connection, event: Event, order: int) -> None:
     match event:
+        case MachineRequested() | MachineReleased() | AttemptLost() if event.epoch > 1:
+            await connection.execute(_SUPERSEDE, event.run_id, event.epoch)
+    match event:
         case MachineRequested(run_id=run_id, epoch=epoch):
-            if epoch > 1:
-                await connection.execute(_SUPERSEDE, run_id, epoch)
             await connection.execute(_ADD, run_id, epoch, order)
         case MachineDelayed(run_id=run_id, epoch=epoch):
             await connection.execute(_DELAY, run_id, epoch)
