@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -102,9 +101,11 @@ class Checkpoints:
 
     def _run(self) -> None:
         while not self._ended.wait(self._schedule.wait_s(self._now())):
-            with suppress(Dropped), self._saving:
+            with self._saving:
                 try:
                     self._save(settle_s=_SETTLE_S)
+                except Dropped:
+                    return
                 except _PutOff as reason:
                     say(f"{self._url}: put off: {reason}")
                     self._schedule.put_off(self._now())
