@@ -26,6 +26,8 @@ def main() -> int:
     begun, total, failed = time.monotonic(), Totals(), 0
     for outcome in _outcomes(asked.start, asked.seeds, asked.jobs):
         total.add(outcome)
+        if asked.digests:
+            print(f"seed {outcome.seed}: {outcome.digest}")
         if outcome.violations:
             failed += 1
             print(f"seed {outcome.seed} failed: {outcome.violations[0]}", flush=True)
@@ -117,6 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--stop-after", type=int, default=1, help="failing seeds")
     parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--digests", action="store_true", help="print what tells equal runs")
     parser.add_argument("--verbose", action="store_true", help="print what happened")
     return parser.parse_args()
 

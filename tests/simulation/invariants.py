@@ -1,13 +1,19 @@
 """What must hold whatever happened: read from the truth of the models, not from what services believe."""
 
 from collections import Counter, defaultdict
+from datetime import datetime
 from itertools import pairwise
 
 from cynthus.events import (
+    AttemptExited,
     AttemptLost,
+    AttemptStarted,
+    CheckpointSaved,
     Envelope,
+    LogsSealed,
     MachineRequested,
     OutputsCommitted,
+    RetryScheduled,
     RunCancelled,
     RunFailed,
     RunRequested,
@@ -15,14 +21,16 @@ from cynthus.events import (
 )
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.run import Run
+from cynthus.orchestrator.ports import LogChunk
 from cynthus.provisioner.adapters.memory_requests import MemoryRequests
 from cynthus.store.ports import Recorded
 from tests.simulation.clients import OWNER, Wish
 from tests.simulation.services import IDLE_S, LIMITS, Platform
 from tests.simulation.worker import Program
+from tests.simulation.world import BEGINNING
 
+REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
-_EXPIRED = "was not heard"
 
 
 class Watch:
@@ -97,6 +105,7 @@ def _judge_run(platform: Platform, wish: Wish) -> None:
     if len(terminal) != 1:
         world.wrong("one terminal state", f"{run_id}: {[event.kind for event in terminal]}")
         return
+    _judge_fences(platform, str(run_id), facts)
     if isinstance(terminal[0], RunSucceeded):
         _judge_success(platform, platform.tables.runs[str(run_id)], terminal[0].epoch, events)
     if sum(isinstance(event, RunRequested) for event in events) != 1:
@@ -107,6 +116,25 @@ def _judge_run(platform: Platform, wish: Wish) -> None:
         world.wrong("attempts are bounded", f"{run_id}: {attempts} of at most {most}")
     world.counts[terminal[0].kind] += 1
     world.counts["attempts"] += attempts
+
+
+def _judge_fences(platform: Platform, run_id: str, facts: list[Recorded]) -> None:
+    """Of an epoch that counts no more nothing is taken any more: no report, no piece of log."""
+    fenced: dict[int, datetime] = {}
+    for fact in facts:
+        event, at = fact.envelope.event, fact.envelope.time
+        if isinstance(event, REPORTS) and event.epoch in fenced:
+            platform.world.wrong("fences hold", f"{run_id}/{event.epoch} {event.kind} after its end")
+        if isinstance(event, (AttemptLost, RetryScheduled, *TERMINAL)) and event.epoch is not None:
+            fenced.setdefault(event.epoch, at)
+    for epoch, at in fenced.items():
+        late = [chunk.seq for chunk in platform.tables.chunks.get((run_id, epoch), []) if _after(chunk, at)]
+        if late:
+            platform.world.wrong("fences hold", f"{run_id}/{epoch} log chunks {late} after its end")
+
+
+def _after(chunk: LogChunk, at: datetime) -> bool:
+    return chunk.at is not None and chunk.at > at
 
 
 def _more(limits: Limits) -> int:
@@ -155,8 +183,8 @@ def _judge_programs(platform: Platform) -> None:
         programs.sort(key=lambda program: program.epoch)
         for one, other in pairwise(programs):
             if _overlap(world.now, one, other) and not (one.frozen or other.frozen):
-                cause = _lost_cause(platform, run_id, one.epoch)
-                if cause in {None, "lost_machine"}:
+                cause, at = _lost(platform, run_id, one.epoch)
+                if cause in {None, "lost_machine"} and one.started < at:
                     world.wrong(
                         "no two programs at once",
                         f"{run_id}: epochs {one.epoch} until {_end(one, world.now):.3f}"
@@ -177,12 +205,16 @@ def _end(program: Program, now: float) -> float:
     return min(ends, default=now)
 
 
-def _lost_cause(platform: Platform, run_id: str, epoch: int) -> str | None:
+def _lost(platform: Platform, run_id: str, epoch: int) -> tuple[str | None, float]:
+    """Why an epoch was fenced, and when.
+
+    A program that was ordered before that and starts after it is tolerated: it ends at its first report.
+    """
     for fact in platform.histories["orchestrator"].store._streams[f"run-{run_id}"]:
         event = fact.envelope.event
         if isinstance(event, AttemptLost) and event.epoch == epoch:
-            return event.cause.code
-    return None
+            return event.cause.code, (fact.envelope.time - BEGINNING).total_seconds()
+    return None, platform.world.now
 
 
 def _judge_outbox(platform: Platform) -> None:
@@ -232,7 +264,7 @@ def _projected(platform: Platform) -> dict[str, object]:
     return {
         "runs": {run_id: run.model_dump_json() for run_id, run in platform.tables.runs.items()},
         "builds": {run_id: build.key for run_id, build in platform.builds.builds.items()},
-        "submissions": repr(platform.submissions._runs),
+        "submissions": repr(sorted(platform.submissions._runs.items())),
     }
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import heapq
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any, NoReturn
 
 _STEPS_AT_ONE_MOMENT = 200_000
@@ -58,6 +58,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._order = random.Random(f"order {seed}")
         self._idle_steps = 0
         self._tasks = 0
+        self._set = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self.steps = 0
         self.kept: list[asyncio.Task[Any]] = []
         self._tidy_at = _TASKS_BEFORE_TIDYING
@@ -78,6 +80,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._tidy_at = max(_TASKS_BEFORE_TIDYING, 2 * len(self.kept))
         return task
 
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Timers of one moment are ready in the order they were set."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
     def resume(self, process: Process) -> None:
         """SIGCONT: everything that was held back is ready now."""
         process.paused = False
@@ -85,13 +101,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         process.held.clear()
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
+        ready, timers = self._ready, self._timers
         if not ready:
             self._advance()
-        while scheduled and scheduled[0]._when <= self._now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
         batch = list(ready)
         ready.clear()
         if len(batch) > 1:
@@ -120,15 +134,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         handle._run()
 
     def _advance(self) -> None:
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
-        if not scheduled:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if not timers:
             if self._stopping:
                 return
             raise Deadlock(f"at {self._now:.3f} s")
-        if scheduled[0]._when > self._now:
-            self._now = scheduled[0]._when
+        if timers[0][0] > self._now:
+            self._now = timers[0][0]
             self._idle_steps = 0
 
     def dispose(self) -> None:
@@ -141,7 +155,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.kept.clear()
         self._dropped.clear()
         self._ready.clear()
-        self._scheduled.clear()
+        self._timers.clear()
         self.close()
 
     def _trouble(self, _: object, context: dict[str, Any]) -> None:

@@ -75,6 +75,7 @@ LEASE_S = 30.0
 BEAT_S = 4.0
 IDLE_S = 8.0
 GRACE_S = 5.0
+TICK_S = 3.0
 LIMITS = Limits(
     building_s=300.0,
     provisioning_s=120.0,
@@ -196,7 +197,7 @@ async def _exchange(
             RemoteFeed(platform.network, name, platform.servers[peer], wanted),
             CheckpointClient(history, f"facts:{peer}"),
             peer=peer,
-            rhythm=Following(10.0, 5.0),
+            rhythm=Following(15.0, 3.0),
         ).run
         for peer, wanted in by_decider(handlers).items()
     ]
@@ -300,7 +301,7 @@ async def _orchestrator(platform: Platform, name: str) -> Incarnation:
     orders = Orders(
         runs, leases, bell, NoSecrets(), _Tokens(), rhythm, terms, monotonic=platform.world.loop.time
     )
-    reaper = Reaper(runs, leases, handler, heartbeats, 2.0)
+    reaper = Reaper(runs, leases, handler, heartbeats, TICK_S)
     hears = await _exchange(platform, name, store, dict.fromkeys(FACTS, handler.take))
     return Incarnation(
         Orchestrator(attempts, orders, logs), store, (*hears, reaper.run, partial(bell.follow, store))
@@ -324,7 +325,7 @@ async def _provisioner(platform: Platform, name: str) -> Incarnation:
         lambda machine: MachineSpec(machine, "provisioner", machine),
         limits=limits,
         patience=timedelta(seconds=60),
-        interval_s=2.0,
+        interval_s=TICK_S,
     )
     handler = DemandHandler(store, ledger, machines, slots=platform.slots, changed=reconciler.nudge)
 
