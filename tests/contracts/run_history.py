@@ -1,6 +1,7 @@
 """What the gateway expects of run history, whoever keeps it."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, 
 from cynthus.gateway.ports import RunFilter, RunHistory
 
 ANY = RunFilter()
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 
 def a_run(number: int, **fields: Any) -> dict[str, Any]:
@@ -42,6 +45,28 @@ class RunHistoryContract:
         with pytest.raises(HistoryRefused) as refused:
             await history.run("ann", "run_00000000")
         assert (refused.value.status, refused.value.code) == (409, "run_ambiguous")
+
+    async def test_a_run_is_told_as_it_stood(self, history: RunHistory, kept) -> None:
+        run = a_run(1)
+        await kept.tell("ann", run | {"state": "QUEUED"}, at=NOON)
+        await kept.tell("ann", run, at=NOON + MINUTE)
+        for moment, state in ((NOON, "QUEUED"), (NOON + MINUTE / 2, "QUEUED"), (NOON + MINUTE, "RUNNING")):
+            assert (await history.run_at("ann", run["id"], moment)).read()["state"] == state
+        for owner, moment in (("ann", NOON - MINUTE), ("bob", NOON)):
+            with pytest.raises(RunMissing):
+                await history.run_at(owner, run["id"], moment)
+
+    async def test_a_state_has_its_chain(self, history: RunHistory, kept) -> None:
+        for event in ("run.requested", "run.queued"):
+            await kept.tell("ann", a_run(1), event=event)
+        told = (await history.why("ann", a_run(1)["id"])).read()
+        assert (told["run"], told["state"]) == (a_run(1)["id"], "RUNNING")
+        assert [(link["kind"], link["because"]) for link in told["chain"]] == [
+            ("run.requested", []),
+            ("run.queued", [1]),
+        ]
+        with pytest.raises(RunMissing):
+            await history.why("bob", a_run(1)["id"])
 
     async def test_pages_go_from_new_to_old(self, history: RunHistory, kept) -> None:
         for number in range(5):

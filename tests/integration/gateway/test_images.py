@@ -81,12 +81,12 @@ async def test_a_builder_that_is_away_is_told_as_503(gateway: Gateway, ann: http
     for builder in (None, Silent(), broken(500), broken(404), broken(401)):
         with pytest.raises(ImagesUnavailable):
             await HttpImages(builder, INTERNAL).find("ann", entry(1).digest)
-    gateway.service.app.state.parts = _with(gateway, images=HttpImages(None, INTERNAL))
+    gateway.service.app.state.parts = with_parts(gateway, images=HttpImages(None, INTERNAL))
     answer = await ann.get("/v1/images")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 
-def _with(gateway: Gateway, **changed: Any) -> Any:
+def with_parts(gateway: Gateway, **changed: Any) -> Any:
     parts = gateway.service.app.state.parts
     return type(parts)(**{name: getattr(parts, name) for name in parts.__dataclass_fields__} | changed)
 
@@ -125,7 +125,7 @@ async def test_the_status_names_every_service_and_what_machines_can_do(
         "datasets": Silent(),
     }
     states = HttpServices(services, {"provisioner"}, INTERNAL)
-    gateway.service.app.state.parts = _with(gateway, services=states)
+    gateway.service.app.state.parts = with_parts(gateway, services=states)
     told = (await ann.get("/v1/status")).json()
     assert {name: one["state"] for name, one in told["services"].items()} == {
         "gateway": "ok",

@@ -32,7 +32,7 @@ class Operation:
         return next((name for name in ABSENT if "{" + name + "}" in self.path), None)
 
 
-OPERATORS = "/v1/admin/"
+OPERATORS = ("/v1/admin/", "/v1/leaks")
 
 
 async def operations(client: httpx2.AsyncClient) -> list[Operation]:

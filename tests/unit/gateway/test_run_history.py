@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from pydantic import AwareDatetime
 
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
@@ -47,10 +48,6 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
         wanted = RunFilter(project, state, label, name)
         return (await kept.runs(owner, wanted, page_size=page_size, page_token=page_token)).read()
 
-    @routes.get("/runs/{run}")
-    async def run(run: str, owner: str) -> Any:
-        return (await kept.run(owner, run)).read()
-
     @routes.get("/runs/{run}/events")
     async def events(run: str, owner: str, after: int, wait: float) -> Any:
         return (await kept.events(owner, run, after=after, wait_s=wait)).read()
@@ -71,8 +68,21 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
     async def changes(owner: str, wait: float, after: str | None = None) -> Any:
         return (await kept.changes(owner, after=after, wait_s=wait)).read()
 
+    _past(routes, kept)
     app.include_router(routes)
     return app
+
+
+def _past(routes: APIRouter, kept: MemoryRunHistory) -> None:
+    @routes.get("/runs/{run}")
+    async def run(run: str, owner: str, as_of: AwareDatetime | None = None) -> Any:
+        if as_of is not None:
+            return (await kept.run_at(owner, run, as_of)).read()
+        return (await kept.run(owner, run)).read()
+
+    @routes.get("/runs/{run}/why")
+    async def why(run: str, owner: str) -> Any:
+        return (await kept.why(owner, run)).read()
 
 
 class TestMemoryRunHistory(RunHistoryContract):

@@ -54,8 +54,16 @@ ANSWERS: dict[type[Exception], Answer] = {
     problems.SecretsGone: Answer(409, "secrets_gone", "Submit the run again with its secrets."),
     problems.SnapshotMissing: Answer(404, "snapshot_missing", _UPLOAD),
     problems.SnapshotUnknown: Answer(422, "snapshot_missing", _UPLOAD),
+    problems.TimeToCome: Answer(422, "time_to_come", "Ask without as_of for the present state."),
     problems.TooManyStreams: Answer(429, "too_many_streams", "Close a stream, or use `?wait=`."),
 }
+
+_AWAY = (
+    problems.HistoryUnavailable,
+    problems.ImagesUnavailable,
+    problems.MachinesUnavailable,
+    StoreUnavailable,
+)
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -74,7 +82,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(TooLargeAsProblem)
     app.add_exception_handler(problems.BlobsAbsent, blobs_absent)
     app.add_exception_handler(problems.HistoryRefused, history_refused)
-    for away in (problems.HistoryUnavailable, problems.ImagesUnavailable, StoreUnavailable):
+    for away in _AWAY:
         app.add_exception_handler(away, history_unavailable)
     for routes in (account, admin, projects, runs, history, images, content, snapshots, objects):
         app.include_router(routes.router)

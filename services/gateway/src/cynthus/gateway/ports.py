@@ -147,6 +147,14 @@ class RunHistory(Protocol):
         """One Run resource."""
         ...
 
+    async def run_at(self, owner: str, reference: str, moment: datetime) -> Document:
+        """One Run resource as it stood then; RunMissing when it was not asked for yet."""
+        ...
+
+    async def why(self, owner: str, reference: str) -> Document:
+        """`run`, `state`, and the `chain` of facts that led to it, oldest first."""
+        ...
+
     async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """`events` from after a version, and `over`."""
         ...
@@ -195,6 +203,14 @@ class Services(Protocol):
 
     async def machine(self) -> Json | None:
         """`runtimes`, `gpus` and `driver` of the largest machine; None when nobody tells."""
+        ...
+
+
+class Leaks(Protocol):
+    """Machines that outlived their need. Raises MachinesUnavailable."""
+
+    async def now(self) -> Document:
+        """`leaks`, when the provider was asked (`checked_at`), and how many `machines` it listed."""
         ...
 
 

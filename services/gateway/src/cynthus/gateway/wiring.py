@@ -10,6 +10,7 @@ from cynthus.blobs.local import LocalBlobs
 from cynthus.events import RunQueued
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.http_images import HttpImages
+from cynthus.gateway.adapters.http_leaks import HttpLeaks
 from cynthus.gateway.adapters.http_parked import HttpParkedMessages
 from cynthus.gateway.adapters.http_services import HttpServices
 from cynthus.gateway.adapters.postgres_projects import PostgresProjects
@@ -95,6 +96,7 @@ def assemble(
         runs=runs,
         upload=UploadHandler(store),
         parked=HttpParkedMessages(services, platform.internal_token),
+        leaks=HttpLeaks(services.get("provisioner"), platform.internal_token),
         images=HttpImages(services.get("builder"), platform.internal_token),
         services=HttpServices(
             {name: services[name] for name in _ASKED if name in services}, inside, platform.internal_token

@@ -1,6 +1,7 @@
 """Run history, asked of the orchestrator over HTTP."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
@@ -39,6 +40,14 @@ class HttpRunHistory:
     async def run(self, owner: str, reference: str) -> Document:
         """One Run resource."""
         return await self._get(_path(reference), {"owner": owner})
+
+    async def run_at(self, owner: str, reference: str, moment: datetime) -> Document:
+        """One Run resource as it stood then."""
+        return await self._get(_path(reference), {"owner": owner, "as_of": moment.isoformat()})
+
+    async def why(self, owner: str, reference: str) -> Document:
+        """The chain of facts that led to the present state."""
+        return await self._get(f"{_path(reference)}/why", {"owner": owner})
 
     async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """Events of a run from after a version."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
@@ -18,16 +19,26 @@ class MemoryRunHistory:
     def __init__(self) -> None:
         self.away = False
         self._runs: dict[tuple[str, str], Json] = {}
+        self._past: dict[str, list[tuple[datetime, Json]]] = {}
         self._events: dict[str, list[Json]] = {}
         self._chunks: dict[str, list[Json]] = {}
         self._changes: list[tuple[str, Json]] = []
         self._changed = asyncio.Condition()
 
-    async def tell(self, owner: str, run: Json, *, event: str = "changed", log: str | None = None) -> None:
-        """Note a run as it is now, an event that made it so, and what it wrote."""
+    async def tell(
+        self,
+        owner: str,
+        run: Json,
+        *,
+        event: str = "changed",
+        log: str | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        """Note a run as it is now, an event that made it so, what it wrote, and when."""
         async with self._changed:
             run_id = run["id"]
             self._runs[owner, run_id] = run
+            self._past.setdefault(run_id, []).append((at or datetime.now(UTC), run))
             events = self._events.setdefault(run_id, [])
             events.append({"version": len(events) + 1, "kind": event, "data": {}})
             cursor = f"0-{len(self._changes) + 1}"
@@ -61,6 +72,23 @@ class MemoryRunHistory:
         if not found:
             raise RunMissing("there is no such run")
         return Document.of(found[0])
+
+    async def run_at(self, owner: str, reference: str, moment: datetime) -> Document:
+        """As it stood then."""
+        found = (await self.run(owner, reference)).read()
+        stood = [run for at, run in self._past[found["id"]] if at <= moment]
+        if not stood:
+            raise RunMissing("there is no such run")
+        return Document.of(stood[-1])
+
+    async def why(self, owner: str, reference: str) -> Document:
+        """Every event, each because of the one before."""
+        found = (await self.run(owner, reference)).read()
+        chain = [
+            {**event, "text": event["kind"], "because": [event["version"] - 1][: event["version"] - 1]}
+            for event in self._events[found["id"]]
+        ]
+        return Document.of({"run": found["id"], "state": found["state"], "chain": chain})
 
     async def events(self, owner: str, run_id: str, *, after: int, wait_s: float) -> Document:
         """Events after a version."""

@@ -13,7 +13,7 @@ from cynthus.gateway.handlers.runs import RunHandler
 from cynthus.gateway.handlers.snapshots import SnapshotHandler
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.gateway.handlers.uploads import UploadHandler
-from cynthus.gateway.ports import Images, ParkedMessages, Projects, RunHistory, Services, Tokens
+from cynthus.gateway.ports import Images, Leaks, ParkedMessages, Projects, RunHistory, Services, Tokens
 from cynthus.web.auth import Caller, bearer, fingerprint, unauthenticated
 from cynthus.web.tokens import TokenRefused, WorkerTokens
 
@@ -35,6 +35,7 @@ class Parts:
     runs: RunHandler
     upload: UploadHandler
     parked: ParkedMessages
+    leaks: Leaks
     images: Images
     services: Services
     streams: EventStreams

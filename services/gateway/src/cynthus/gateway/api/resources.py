@@ -54,19 +54,20 @@ class StoredBlobs(Answer):
     stored: int
 
 
-class AttemptResource(Answer):
-    """One try on one machine."""
+class Suspicion(Answer):
+    """When a worker had been silent, and for how long."""
 
-    epoch: int
-    state: str
-    machine: str | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    cause: dict[str, Any] | None = None
-    cpu_seconds: float | None = None
-    peak_memory_bytes: int | None = None
+    time: str
+    silent_s: float
+
+
+class Checkpoint(Answer):
+    """A state that another attempt can go on from; `manifest` is its snapshot's digest."""
+
+    time: str
+    manifest: str
+    files: int
+    bytes: int
 
 
 class RunOutputs(Answer):
@@ -75,6 +76,29 @@ class RunOutputs(Answer):
     manifest: str | None
     files: int
     bytes: int
+
+
+class AttemptResource(Answer):
+    """One try on one machine; `then` says what was done about its end."""
+
+    epoch: int
+    state: str
+    machine: str | None = None
+    reused: bool = False
+    requested_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: dict[str, Any] | None = None
+    then: str | None = None
+    suspected: Suspicion | None = None
+    checkpoint: Checkpoint | None = None
+    machine_deleted_at: str | None = None
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    outputs: RunOutputs | None = None
+    log_bytes: dict[str, int] | None = None
 
 
 class RunResource(Answer):
@@ -105,6 +129,27 @@ class RunPage(Answer):
 
     runs: list[RunResource]
     next_page_token: str | None
+
+
+class Link(Answer):
+    """A fact that led to a run's state: a sentence, and the versions of those that led to it."""
+
+    version: int
+    id: str
+    time: str
+    kind: str
+    actor: str | None
+    text: str
+    because: list[int]
+    data: dict[str, Any]
+
+
+class RunWhy(Answer):
+    """The present state of a run and the facts behind it, oldest first."""
+
+    run: str
+    state: str
+    chain: list[Link]
 
 
 class RunEvents(Answer):
@@ -186,6 +231,24 @@ class PlatformStatus(Answer):
     services: dict[str, dict[str, Any]]
     machine: MachineResource | None
     runs: dict[str, int]
+
+
+class Leak(Answer):
+    """A machine that outlived its need."""
+
+    machine: str
+    zone: str
+    since: str
+    reason: str
+    age_s: float
+
+
+class LeakReport(Answer):
+    """Machines left behind, when the provider was asked, and how many machines it listed."""
+
+    leaks: list[Leak]
+    checked_at: str
+    machines: int
 
 
 class Problem(BaseModel):

@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from cynthus.gateway.api.answers import json_response, passed_on
 from cynthus.gateway.api.paging import PageSize, PageToken
 from cynthus.gateway.api.parts import Asked, User
-from cynthus.gateway.api.references import require_name
-from cynthus.gateway.api.resources import RunOutputs, RunPage, RunResource
+from cynthus.gateway.api.references import require_moment, require_name
+from cynthus.gateway.api.resources import RunOutputs, RunPage, RunResource, RunWhy
 from cynthus.gateway.api.submission import MAX_BODY_BYTES, RunSubmission
 from cynthus.gateway.domain.problems import RunIsOver
 from cynthus.gateway.domain.resources import FINAL_STATES, queued_run
@@ -22,6 +22,10 @@ router = APIRouter(prefix="/v1", tags=["runs"], max_body_size=MAX_BODY_BYTES)
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 Filter = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")]
+Moment = Annotated[
+    str | None,
+    Query(max_length=64, description="RFC 3339; the past", json_schema_extra={"format": "date-time"}),
+]
 LabelFilter = Annotated[str, Query(max_length=320, pattern=r"^[^\x00:]+:[^\x00]*$")]
 StateFilter = Annotated[str, Query(pattern=r"^[A-Za-z]{1,20}$")]
 
@@ -66,9 +70,17 @@ async def list_runs(
 
 
 @router.get("/runs/{run}", response_model=RunResource)
-async def show_run(asked: User, run: str) -> Response:
-    """One run, by id, unambiguous prefix of an id, or name."""
-    return passed_on(await asked.parts.reader.show(asked.owner, run))
+async def show_run(asked: User, run: str, as_of: Moment = None) -> Response:
+    """One run, by id, unambiguous prefix of an id, or name; as it is, or as it stood at a moment."""
+    if as_of is None:
+        return passed_on(await asked.parts.reader.show(asked.owner, run))
+    return passed_on(await asked.parts.reader.show_at(asked.owner, run, require_moment(as_of)))
+
+
+@router.get("/runs/{run}/why", response_model=RunWhy)
+async def explain_run(asked: User, run: str) -> Response:
+    """The facts that led to the run's present state, oldest first."""
+    return passed_on(await asked.parts.reader.why(asked.owner, run))
 
 
 @router.post("/runs/{run}:cancel", status_code=202, response_model=RunResource)

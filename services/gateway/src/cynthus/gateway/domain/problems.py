@@ -43,6 +43,14 @@ class ImagesUnavailable(Exception):
     """The builder cannot be asked now."""
 
 
+class MachinesUnavailable(Exception):
+    """The provisioner cannot be asked now, or has not seen its provider's machines yet."""
+
+
+class TimeToCome(Exception):
+    """History is asked about a moment that has not come yet."""
+
+
 class SnapshotMissing(Exception):
     """The owner has no complete snapshot of this digest."""
 

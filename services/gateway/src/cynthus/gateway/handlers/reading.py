@@ -4,8 +4,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-from cynthus.gateway.domain.problems import RunAmbiguous, RunMissing
+from cynthus.gateway.domain.problems import RunAmbiguous, RunMissing, TimeToCome
 from cynthus.gateway.domain.resources import queued_run
 from cynthus.gateway.handlers.acknowledgements import Acknowledgements
 from cynthus.gateway.ports import Accepted, Document, Json, RunFilter, RunHistory, Submissions
@@ -13,17 +14,23 @@ from cynthus.gateway.ports import Accepted, Document, Json, RunFilter, RunHistor
 _ID = re.compile(r"run_[0-9a-z]{26}")
 _REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ASK_AGAIN_S = 0.25
+_CLOCKS_DIFFER = timedelta(seconds=60)
 
 
 class RunReader:
     """Never answers that a run is missing once it was accepted."""
 
     def __init__(
-        self, history: RunHistory, submissions: Submissions, acknowledgements: Acknowledgements
+        self,
+        history: RunHistory,
+        submissions: Submissions,
+        acknowledgements: Acknowledgements,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._history = history
         self._submissions = submissions
         self._acknowledgements = acknowledgements
+        self._now = now
 
     async def find(self, owner: str, reference: str) -> Json:
         """A Run resource by id, prefix or name. Raises RunMissing or RunAmbiguous."""
@@ -53,6 +60,30 @@ class RunReader:
             return Document.of(_resource(pending))
         # Perhaps history took it over between the two looks.
         return await self._history.run(owner, run_id)
+
+    async def show_at(self, owner: str, reference: str, moment: datetime) -> Document:
+        """A Run resource as it stood. Raises RunMissing when it was not asked for yet, or TimeToCome."""
+        if moment > self._now() + _CLOCKS_DIFFER:
+            raise TimeToCome("this moment has not come yet")
+        run_id = await self.resolve(owner, reference)
+        try:
+            return await self._history.run_at(owner, run_id, moment)
+        except RunMissing:
+            pending = await self._submissions.pending(owner, run_id)
+            if pending is None or pending.created_at > moment:
+                raise
+        return Document.of(_resource(pending))
+
+    async def why(self, owner: str, reference: str) -> Document:
+        """The chain of facts behind a run's state; of an accepted one there is none yet."""
+        run_id = await self.resolve(owner, reference)
+        try:
+            return await self._history.why(owner, run_id)
+        except RunMissing:
+            pending = await self._submissions.pending(owner, run_id)
+            if pending is None:
+                raise
+        return Document.of({"run": run_id, "state": _resource(pending)["state"], "chain": []})
 
     async def resolve(self, owner: str, reference: str) -> str:
         """The id that a reference stands for; a full id stands for itself, whether there or not."""
