@@ -117,6 +117,16 @@ async def test_a_beat_that_is_not_in_order_is_refused_and_renews_nothing(stage, 
     assert (await worker.call("heartbeat", {"cpu_seconds": 2, "unknown": True})).status_code == 200
 
 
+async def test_what_a_failed_attempt_left_is_no_result_while_another_may_follow(stage):
+    worker = await running(stage, request(retries=1))
+    outputs = await stage.put_outputs(Entry("half.bin", 5, chunks=(HEX,)))
+    assert (await worker.finish(code=1, outputs=outputs)).status_code == 200
+    run = await stage.run(worker.run_id)
+    assert not run["ended_at"]
+    assert run["outputs"] is None
+    assert run["attempts"][0]["outputs"]["manifest"] == outputs
+
+
 async def test_reports_can_be_repeated(stage):
     worker = await running(stage)
     await worker.log(0, b"hello")

@@ -36,7 +36,7 @@ def run_resource(run: Run, first_line_at: datetime | None = None) -> dict[str, A
         "image": _image(run),
         "cause": run.cause.model_dump(mode="json") if run.cause is not None else None,
         "attempts": [_attempt(run, attempt) for attempt in shown],
-        "outputs": _outputs(run.current),
+        "outputs": _outputs(run.current) if run.over else None,
         "timeline": _timeline(run, first_line_at),
         "rerun_of": run.rerun_of,
         "version": run.version,
