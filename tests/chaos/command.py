@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calm", action="store_true", help="no faults")
     parser.add_argument("--fault", type=int, action="append", help="only this one; may be repeated")
     parser.add_argument("--one-by-one", action="store_true", help="each fault alone, and only once")
-    parser.add_argument("--lease", type=float, default=Settings.lease_s, help="of an attempt, in seconds")
+    parser.add_argument("--lease", type=float, default=Settings().lease_s, help="of an attempt, in seconds")
     parser.add_argument("--min", action="append", default=[], help="as of python -m tests.verify")
     parser.add_argument("--folder", type=Path, help="where the evidence goes")
     return parser

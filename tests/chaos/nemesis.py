@@ -61,5 +61,7 @@ class OneByOne:
             if healed.is_set():
                 return
             if one.applies(stage):
-                await one.inject(stage, Random(f"{self._seed} {one.kind}"))
+                own = Random(f"{self._seed} {one.kind}")
+                while not await one.inject(stage, own) and not healed.is_set():
+                    await asyncio.sleep(self._pause_s / 10)
                 await asyncio.sleep(self._pause_s)

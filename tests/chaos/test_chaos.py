@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MIXED = (
-    *("--runs", "30", "--in-flight", "24", "--lease", "8"),
+    *("--minutes", "0.6", "--in-flight", "24", "--lease", "8"),
     *("--min", "5"),
 )
 EACH = ("1", "5", "6", "12", "16", "23", "25", "37")
