@@ -1,12 +1,13 @@
 """Both layouts of control groups, as folders that look like them, and what the kernel's log says."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from cynthus.worker.kernel_log import KernelLog
-from cynthus.worker.memory import Limits, Places
+from cynthus.worker.memory import Limits, Places, remove_left
 
 FIRST = "4:memory:/own\n8:pids:/\n0::/\n"
 SECOND = "0::/own.service\n"
@@ -95,6 +96,29 @@ def test_where_no_group_can_be_made_each_process_has_a_limit(places: Places, ver
     assert limits.kills().number == 0
     Path(places.proc, "vmstat").write_text("oom_kill 4\n")
     assert limits.kills() == (1, ("vmstat: oom_kill 3 -> 4",), False)
+
+
+@pytest.mark.parametrize(
+    ("version", "parent"), [(FIRST, "memory/own"), (FIRST, "pids"), (SECOND, "own.service")]
+)
+def test_groups_that_a_killed_worker_left_are_removed(
+    places: Places, version: str, parent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(places, version)
+    (Path(places.proc) / "77").mkdir()
+    names = ["cynthus-run_1-1-77", "cynthus-run_1-1-78", "cynthus-run_2-1-78", "another-78"]
+    for name in names:
+        Path(places.cgroups, parent, name).mkdir()
+    (Path(places.cgroups, parent, "cynthus-run_2-1-78") / "in-use").touch()
+    remove_left(places)
+    assert {path.name for path in Path(places.cgroups, parent).iterdir()} >= set(names)
+
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    remove_left(places)
+
+    left = {path.name for path in Path(places.cgroups, parent).iterdir()}
+    assert set(names) - left == {"cynthus-run_1-1-78"}
 
 
 def test_the_kernels_log_names_whom_it_killed(places: Places) -> None:

@@ -146,7 +146,9 @@ class Agent:
 
     def _tidy(self, limit_bytes: int | None = None) -> bool:
         from cynthus.worker.eviction import collect
+        from cynthus.worker.memory import remove_left
 
+        remove_left()
         try:
             limit_bytes = self._settings.cache_bytes if limit_bytes is None else limit_bytes
             collect(self._settings.home, limit_bytes, keep_runs=self._settings.keep_runs)

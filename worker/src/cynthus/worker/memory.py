@@ -1,11 +1,15 @@
 """The limits of the user's processes, and the kernel's own count of what it killed for lack of memory."""
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from cynthus.worker.kernel_log import KernelLog
+
+PREFIX = "cynthus"
+_NEW_S = 60.0
 
 
 class Kills(NamedTuple):
@@ -74,6 +78,26 @@ class Limits:
             with suppress(OSError):
                 os.rmdir(folder)
         self._memory, self.cgroups = None, []
+
+
+def remove_left(places: Places | None = None) -> None:
+    """Groups whose worker was killed: the last part of a name is its process id. What is in use stays."""
+    places = places or Places()
+    own = _controllers(f"{places.proc}/self/cgroup")
+    parents = {f"{places.cgroups}/{kind}{own[kind]}" for kind in ("memory", "pids") if kind in own}
+    for parent in parents or {places.cgroups + own.get("", "")}:
+        with suppress(OSError):
+            for name in os.listdir(parent):
+                worker = name.rpartition("-")[2]
+                if name.startswith(f"{PREFIX}-") and not os.path.exists(f"{places.proc}/{worker}"):
+                    _remove_old(f"{parent}/{name}")
+
+
+def _remove_old(folder: str) -> None:
+    """Not a new one: its worker may be in another namespace of processes."""
+    with suppress(OSError):
+        if time.time() - os.stat(folder).st_ctime > _NEW_S:
+            os.rmdir(folder)
 
 
 def _first_version(

@@ -15,7 +15,7 @@ from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.content import Content
 from cynthus.worker.control import Control
 from cynthus.worker.handover import Held
-from cynthus.worker.memory import Kills, Limits
+from cynthus.worker.memory import PREFIX, Kills, Limits
 from cynthus.worker.orders import WorkOrder
 from cynthus.worker.preparation import Preparation, Ready
 from cynthus.worker.process import UserProcess
@@ -40,7 +40,7 @@ class ProcessRuntime:
         self._control = control
         self._preparation = Preparation(order, Cache(f"{settings.home}/cache"), content, control)
         self._limits = Limits(
-            f"cynthus-{order.run_id}-{order.epoch}-{os.getpid()}",
+            f"{PREFIX}-{order.run_id}-{order.epoch}-{os.getpid()}",
             order.memory_bytes or settings.memory_bytes,
             settings.processes or _MOST_PROCESSES,
         )
