@@ -73,8 +73,7 @@ def _commit(evidence: Evidence, stream: Stream) -> list[Operation]:
     end = stream.terminal
     if end is None:
         return []
-    called = end.at - EARLY_S
-    if evidence.faults.of("clock"):  # then its time is when the bus showed it
-        called -= COMMIT_S
+    before = max((fact.at for fact in stream if fact.version < end.version and fact.exact), default=0.0)
+    called = end.at - EARLY_S if end.exact else min(before, end.at)
     returned = max(called, evidence.committed_by(end, COMMIT_S))
     return [Operation("commit", called, returned, TERMINAL[end.kind], where=end.where)]

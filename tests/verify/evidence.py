@@ -16,7 +16,9 @@ SETTINGS = ("lease_s", "machine_grace_s", "healed_at", "ended_at")
 KEPT = ("id", "state", "version", "outputs", "manifest", "chunks", "cursor", "over")
 """What of an answer tells about the run."""
 UNBELIEVABLE_S = 1800.0
-"""Between facts that follow each other; a clock that jumped makes larger gaps."""
+"""Between facts that follow each other, or a fact and its message; a clock that jumped makes larger gaps."""
+AHEAD_S = 1.0
+"""Beyond this a fact was dated after it was seen."""
 MAY_BE_EMPTY = ("processes",)
 """Nothing left on the host is what we hope for; the file itself must be there."""
 
@@ -99,16 +101,16 @@ class Evidence:
         return self._facts[schema]
 
     def _timed(self, facts: list[Fact]) -> list[Fact]:
-        """While services' clocks were meddled with, the bus tap's clock is the one to believe."""
+        """A clock that jumped is not believed: then the fact is as late as the bus shows it."""
         facts = sorted(facts, key=lambda fact: (fact.stream, fact.version))
         before: dict[str, float] = {}
         for index, fact in enumerate(facts):
-            last = before.get(fact.stream)
-            at = self.seen_on_bus.get(fact.id)
-            if at is None:
-                believable = last is None or abs(fact.at - last) < UNBELIEVABLE_S
-                at = fact.at if believable or last is None else last
-            facts[index], before[fact.stream] = replace(fact, at=at), at
+            seen, last = self.seen_on_bus.get(fact.id), before.get(fact.stream)
+            ahead = seen is not None and fact.at > seen + AHEAD_S
+            known = [moment for moment in (seen, last) if moment is not None]
+            if ahead or any(abs(fact.at - moment) > UNBELIEVABLE_S for moment in known):
+                facts[index] = replace(fact, at=known[0], exact=False)
+            before[fact.stream] = facts[index].at
         return facts
 
     @cached_property
@@ -172,7 +174,7 @@ class Evidence:
     def committed_by(self, fact: Fact, tolerance_s: float) -> float:
         """A moment by which the fact was committed for certain; its own time counts if clocks are right."""
         seen = self.seen_on_bus.get(fact.id, float("inf"))
-        if self.faults.of("clock"):
+        if not fact.exact:
             return seen
         return min(seen, fact.at + tolerance_s)
 

@@ -30,6 +30,8 @@ class Fact:
     at: float
     decided: bool
     data: dict[str, Any]
+    exact: bool = True
+    """False: its clock was not believed, and it happened no later than `at`."""
 
     @property
     def run(self) -> str | None:
