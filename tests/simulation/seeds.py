@@ -26,8 +26,8 @@ PATIENCE_S = 900.0
 _LONGEST_S = 6.0
 
 
-class Endless(BaseException):
-    """Something goes round in circles within one callback; no handler of errors may swallow that."""
+class Endless(KeyboardInterrupt):
+    """Something goes round in circles within one callback; no task keeps that to itself."""
 
 
 @dataclass(slots=True)
