@@ -39,7 +39,7 @@ async def test_each_attempt_says_how_it_ended_and_what_was_done_about_it(stage):
     run_id = await failed_at_second(stage)
     await stage.hear(VMDeleted(run_id=run_id, machine="m1"), source="provisioner")
     first, second = (await stage.run(run_id))["attempts"]
-    assert first["then"] == "tried again after 0 s (infrastructure 1 of 5)"
+    assert first["then"] == "tried again at once (infrastructure 1 of 5)"
     assert (first["cause"]["code"], first["cause"]["evidence"]) == ("lost_machine", ["listed: m9"])
     assert first["machine_deleted_at"] is not None
     assert (second["then"], second["exit_code"]) == ("run failed", 3)

@@ -63,7 +63,7 @@ def test_what_condemns_a_suspect_is_evidence_together_with_its_silence(end):
     assert "its worker was silent for 15 s" in run.attempts[1].failure.evidence
     (lost, _) = run_resource(run)["attempts"]
     assert lost["suspected"]["silent_s"] == 15
-    assert lost["then"].startswith("tried again after 0 s (")
+    assert lost["then"].startswith("tried again at once (")
 
 
 def test_a_suspect_that_speaks_again_goes_on():

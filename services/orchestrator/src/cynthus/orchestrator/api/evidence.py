@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from cynthus.events import Cause, Event
-from cynthus.orchestrator.api.resources import event_resource
+from cynthus.events import Cause, Event, RetryScheduled
+from cynthus.orchestrator.api.resources import event_resource, when_again
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.handlers.past import Link
 
@@ -24,7 +24,7 @@ _TEXTS = {
     "attempt.started": "Attempt {epoch} ran on {machine}.",
     "attempt.suspected": "Machine {machine} of attempt {epoch} was silent for {silent_s:g} s.",
     "attempt.lost": "Attempt {epoch} was given up. {cause}",
-    "run.retry-scheduled": "Attempt {epoch} was to be followed by another after {delay_s:g} s. {cause}",
+    "run.retry-scheduled": "Attempt {epoch} was to be followed by another {when}. {cause}",
     "logs.sealed": "The log of attempt {epoch} was complete.",
     "outputs.committed": "The outputs of attempt {epoch} were complete: {files} files, {bytes} bytes.",
     "run.succeeded": "The run succeeded.",
@@ -49,6 +49,8 @@ def sentence(event: Event) -> str:
     if event.kind == "attempt.exited":
         return _exit(event)
     values = {name: getattr(event, name) for name in type(event).model_fields}
+    if isinstance(event, RetryScheduled):
+        values["when"] = when_again(event)
     if isinstance(values.get("cause"), Cause):
         values["cause"] = _said(values["cause"])
     return _TEXTS.get(event.kind, event.kind).format(**values).strip()

@@ -4,8 +4,8 @@ import base64
 from datetime import UTC, datetime
 from typing import Any
 
-from cynthus.events import RunEvent
-from cynthus.orchestrator.domain.run import Attempt, Run, State
+from cynthus.events import RetryScheduled, RunEvent
+from cynthus.orchestrator.domain.run import Again, Attempt, Run, State
 from cynthus.orchestrator.ports import LogChunk
 from cynthus.store.ports import Recorded
 
@@ -92,11 +92,16 @@ def _then(run: Run, attempt: Attempt) -> str | None:
     """What was done about the attempt's end."""
     again = attempt.again
     if again is not None:
-        count = "" if again.budget is None else f" ({again.budget} {again.used} of {again.allowed})"
-        return f"tried again after {again.delay_s:g} s{count}"
+        return f"tried again {when_again(again)}"
     if run.outcome is None or attempt is not run.current:
         return None
     return f"run {run.outcome.lower()}"
+
+
+def when_again(again: Again | RetryScheduled) -> str:
+    """When another attempt is made, and out of which budget."""
+    when = f"after {again.delay_s:g} s" if again.delay_s else "at once"
+    return when if again.budget is None else f"{when} ({again.budget} {again.used} of {again.allowed})"
 
 
 def _suspicion(attempt: Attempt) -> dict[str, Any] | None:
