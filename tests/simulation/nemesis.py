@@ -25,6 +25,7 @@ _EVERYWHERE = {
     "request lost": 0.05,
     "response lost": 0.05,
     "request duplicated": 0.1,
+    "request late": 0.05,
     "blobs 503": 0.1,
     "blob reply lost": 0.05,
     "build hiccup": 0.2,

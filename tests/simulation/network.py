@@ -11,6 +11,8 @@ from tests.simulation.loop import Process
 from tests.simulation.world import World, inside
 
 _T = TypeVar("_T")
+_LATE_S = 60.0
+"""What hung in a buffer arrives after its sender has given up, and after its epoch was fenced."""
 
 
 class Unreachable(Exception):
@@ -62,7 +64,10 @@ class Network:
         try:
             faults = self.world.faults
             if not (self._is_cut(caller, server.name) or faults.hit("request lost")):
-                self.world.later(self.world.latency(), self._arrive, caller, server, method, reply)
+                delay = self.world.latency()
+                if faults.hit("request late"):
+                    delay = _LATE_S * faults.chance.random()
+                self.world.later(delay, self._arrive, caller, server, method, reply)
                 if faults.hit("request duplicated"):
                     self.world.later(self.world.latency(), self._arrive, caller, server, method, None)
             return await reply
