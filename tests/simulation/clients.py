@@ -8,7 +8,7 @@ from cynthus.gateway.domain.submission import SubmitRun
 from cynthus.gateway.ports import Accepted
 from cynthus.store.ports import StoreUnavailable
 from tests.simulation.network import Unreachable
-from tests.simulation.services import Platform
+from tests.simulation.platform import Platform
 from tests.simulation.storage import StorageAway
 
 OWNER = "ann"
@@ -91,6 +91,6 @@ async def _submit(platform: Platform, wish: Wish) -> None:
 async def _until_answered(platform: Platform, method):
     while True:
         try:
-            return await platform.network.ask("client", platform.servers["gateway"], method, timeout_s=10.0)
+            return await platform.network.ask("client", platform.server("gateway"), method, timeout_s=10.0)
         except (Unreachable, StoreUnavailable, StorageAway):
             await asyncio.sleep(0.3 + platform.world.chance.random())

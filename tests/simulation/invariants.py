@@ -25,7 +25,7 @@ from cynthus.orchestrator.ports import LogChunk
 from cynthus.provisioner.adapters.memory_requests import MemoryRequests
 from cynthus.store.ports import Recorded
 from tests.simulation.clients import OWNER, Wish
-from tests.simulation.services import IDLE_S, LIMITS, Platform
+from tests.simulation.platform import IDLE_S, LIMITS, Platform
 from tests.simulation.worker import Program
 
 REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from tests.simulation.loop import Process
-from tests.simulation.services import LEASE_S, SERVICES, Platform
+from tests.simulation.platform import LEASE_S, Platform
 
 GENTLE_S = LEASE_S / 5
 """Faults this short lose no attempt, as long as one has passed before the next comes."""
@@ -92,19 +92,19 @@ class Nemesis:
         self._world.faults.end(kind)
 
     async def _kill_service(self) -> None:
-        name = self._chance.choice(SERVICES)
+        name = self._chance.choice(self._platform.addresses)
         self._platform.kill(name)
         await self._lasting(f"kill {name}", self._seconds(15.0))
         self._platform.start(name)
 
     async def _restart_service(self) -> None:
-        name = self._chance.choice(SERVICES)
+        name = self._chance.choice(self._platform.addresses)
         await self._platform.stop(name)
         await self._lasting(f"restart {name}", self._seconds(2.0))
         self._platform.start(name)
 
     async def _pause_service(self) -> None:
-        name = self._chance.choice(SERVICES)
+        name = self._chance.choice(self._platform.addresses)
         process = self._platform.servers[name].process
         if process is not None:
             await self._pause(process, f"pause {name}", self._seconds(45.0))
@@ -141,14 +141,16 @@ class Nemesis:
         machines = sorted(self._platform.provider.machines)
         name = self._chance.choice([*machines, "*"])
         server = self._chance.choice(["orchestrator", "provisioner"])
-        there, back = (name, server), (server, name)
-        links = self._chance.choice([{there}, {back}, {there, back}])
+        replicas = [address for address in self._platform.addresses if address.startswith(server)]
+        there = {(name, address) for address in replicas}
+        back = {(address, name) for address in replicas}
+        links = self._chance.choice([there, back, there | back])
         self._platform.network.cut |= links
         await self._lasting("partition", self._seconds(60.0))
         self._platform.network.cut -= links
 
     async def _clock_jump(self) -> None:
-        name = self._chance.choice(SERVICES)
+        name = self._chance.choice(self._platform.addresses)
         self._platform.skew[name] = self._chance.choice([3600.0, -3600.0, 30.0, -30.0, 400 * 86400.0])
         await self._lasting("clock jump", self._seconds(30.0))
         if self._chance.random() < 0.5:

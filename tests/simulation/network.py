@@ -24,6 +24,7 @@ class Server:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.service = name.partition("+")[0]
         self.process: Process | None = None
         self.served: Any = None
         self.store: Any = None
@@ -112,7 +113,9 @@ class Network:
 class RemoteFeed:
     """The feed of a peer, asked over the network."""
 
-    def __init__(self, network: Network, caller: str, server: Server, types: Sequence[type[Event]]) -> None:
+    def __init__(
+        self, network: Network, caller: str, server: Callable[[], Server], types: Sequence[type[Event]]
+    ) -> None:
         self._network = network
         self._caller = caller
         self._server = server
@@ -131,7 +134,7 @@ class RemoteFeed:
         try:
             return await self._network.call(
                 self._caller,
-                self._server,
+                self._server(),
                 lambda there: question(StoreFeed(there.store, self._types, limit=20)),
                 timeout_s=5.0,
             )

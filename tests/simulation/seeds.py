@@ -15,7 +15,8 @@ from tests.simulation.clients import Wish, pursue, wishes
 from tests.simulation.invariants import Watch, converged, judge, what_is_left
 from tests.simulation.loop import Deadlock, Livelock, VirtualLoop
 from tests.simulation.nemesis import Nemesis
-from tests.simulation.services import SERVICES, Platform
+from tests.simulation.platform import SERVICES, Platform
+from tests.simulation.services import OPENERS
 from tests.simulation.worker import boot
 from tests.simulation.world import BEGINNING, World
 
@@ -72,7 +73,7 @@ async def _story(world: World, outcome: Outcome) -> None:
     chance = world.chance
     gentle = world.seed % 4 == 0
     lag_s = chance.choice([0.0, 0.0, 2.0, 5.0])
-    platform = Platform(world, slots=chance.choice([2, 3, 4]), lag_s=lag_s)
+    platform = Platform(world, OPENERS, slots=chance.choice([2, 3, 4]), lag_s=lag_s)
     platform.provider.boot = lambda machine: boot(platform, machine)
     watch = Watch(platform)
     store = platform.histories["orchestrator"].store
@@ -82,6 +83,8 @@ async def _story(world: World, outcome: Outcome) -> None:
     nemesis = Nemesis(platform, gentle=gentle)
     for name in SERVICES:
         platform.start(name)
+        if chance.random() < 0.2:
+            platform.start(f"{name}+2")
     people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]
     await nemesis.rage(rage_s)
     heal(platform)

@@ -22,8 +22,8 @@ from cynthus.store.ports import StoreUnavailable
 from cynthus.web.tokens import AttemptClaims
 from tests.simulation.loop import Process
 from tests.simulation.network import Server, Unreachable
+from tests.simulation.platform import Platform
 from tests.simulation.provider import Machine
-from tests.simulation.services import Platform
 from tests.simulation.storage import StorageAway
 from tests.simulation.world import inside
 
@@ -163,7 +163,7 @@ class Worker:
             if control is not None:
                 control.check()
             try:
-                return await self.call(self.platform.servers[server], method, timeout_s)
+                return await self.call(self.platform.server(server), method, timeout_s)
             except Unreachable:
                 if self.world.now > until:
                     raise
@@ -330,7 +330,7 @@ class Attempt:
 
     @property
     def _server(self) -> Server:
-        return self._worker.platform.servers["orchestrator"]
+        return self._worker.platform.server("orchestrator")
 
     async def _ask(self, method: Callable[[Any], Awaitable[_T]]) -> _T:
         try:
