@@ -15,6 +15,7 @@ from cynthus.events import (
     OutputsCommitted,
     RetryScheduled,
     RunCancelled,
+    RunCancelRequested,
     RunFailed,
     RunRequested,
     RunSucceeded,
@@ -105,6 +106,9 @@ def _judge_run(platform: Platform, wish: Wish) -> None:
         world.wrong("one terminal state", f"{run_id}: {[event.kind for event in terminal]}")
         return
     _judge_fences(platform, str(run_id), facts)
+    asked = [index for index, event in enumerate(events) if isinstance(event, RunCancelRequested)]
+    if asked and any(isinstance(event, MachineRequested) for event in events[asked[0] :]):
+        world.wrong("a cancelled run begins nothing", str(run_id))
     if isinstance(terminal[0], RunSucceeded):
         _judge_success(platform, platform.tables.runs[str(run_id)], terminal[0].epoch, events)
     if sum(isinstance(event, RunRequested) for event in events) != 1:
@@ -229,7 +233,13 @@ def _judge_outbox(platform: Platform) -> None:
 
 
 def _judge_inputs(platform: Platform) -> None:
-    """What a service took over it took over once."""
+    """What a service took over it took over once, and what it did because of a message it did at once."""
+    for name in ("orchestrator", "provisioner"):
+        done: dict[str, int] = {}
+        for fact in platform.histories[name].store.facts:
+            cause, transaction = fact.envelope.causation_id, fact.position[0]
+            if fact.decided and cause is not None and done.setdefault(cause, transaction) != transaction:
+                platform.world.wrong("handled once", f"{name} acted twice on {cause}")
     for name, history in platform.histories.items():
         ids = Counter(fact.envelope.id for fact in history.store.facts)
         for fact_id, count in ids.items():

@@ -32,6 +32,7 @@ _EVERYWHERE = {
     "provider 503": 0.1,
     "provider throttles": 0.1,
     "provider reply lost": 0.15,
+    "create late": 0.1,
     "out of stock": 0.2,
 }
 _HARMFUL = {"boots never": 0.1, "boots twice": 0.1, "machine refused": 0.05}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cynthus.provisioner.domain.host import Host
@@ -82,6 +83,11 @@ class Provider:
         if faults.hit("boots twice"):
             self.world.later(4.0 + 10.0 * self.world.chance.random(), self._up, machine)
 
+    def create_late(self, spec: MachineSpec) -> None:
+        """The call hung somewhere; whoever made it has long given up."""
+        with suppress(OutOfStock, QuotaReached, MachineRefused):
+            self.create(spec)
+
     def delete(self, name: str, zone: str) -> None:
         machine = self.machines.get(name)
         if machine is None or machine.spec.zone != zone or machine.standing is Standing.LEAVING:
@@ -152,6 +158,11 @@ class ProviderClient:
         return self._provider.lag_s
 
     async def create(self, spec: MachineSpec) -> None:
+        world = self._provider.world
+        if world.faults.hit("create late"):
+            world.later(25.0 * world.faults.chance.random(), self._provider.create_late, spec)
+            await asyncio.sleep(_TIMEOUT_S)
+            raise ProviderAway("simulated: it happens later")
         await self._call(lambda: self._provider.create(spec), mutates=True)
 
     async def list(self) -> tuple[Listed, ...]:
