@@ -31,8 +31,9 @@ def test_help_and_version_import_almost_nothing(command_line, arguments):
     assert not modules & {"click", "json", "http.client", "dataclasses", "argparse", "inspect"}
 
 
-def test_looking_imports_nothing_heavy(cynthus):
-    modules = imported(cynthus, "ps")
+@pytest.mark.parametrize("command", [("ps",), ("leaks",), ("why", "one"), ("show", "one", "--as-of", "5m")])
+def test_looking_imports_nothing_heavy(cynthus, command):
+    modules = imported(cynthus, *command)
     assert "http.client" in modules
     assert not {module.partition(".")[0] for module in modules} & HEAVY
     assert not [
@@ -94,7 +95,9 @@ FLAGS = {
     "up": "-o",
     "down": "-o",
     "status": "-o",
-    "show": "-o",
+    "show": "--as-of -o",
+    "why": "-o",
+    "leaks": "-o",
     "cancel": "-o",
     "whoami": "-o",
     "doctor": "-o",

@@ -1,5 +1,6 @@
 """How sizes, times, errors and exit codes are written and read."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -128,3 +129,49 @@ def test_the_version_is_the_packages_own():
     from importlib.metadata import version
 
     assert version("cynthus-cli") == VERSION
+
+
+@pytest.fixture
+def kathmandu(monkeypatch):
+    """Clocks here are five hours and three quarters ahead."""
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "XXX-05:45")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("17:45", datetime(2026, 11, 23, 12, 0, tzinfo=UTC)),
+        ("17:44:30", datetime(2026, 11, 23, 11, 59, 30, tzinfo=UTC)),
+        ("9:05", datetime(2026, 11, 23, 3, 20, tzinfo=UTC)),
+        ("17:46", datetime(2026, 11, 22, 12, 1, tzinfo=UTC)),
+        ("5m", datetime(2026, 11, 23, 11, 55, tzinfo=UTC)),
+        ("2026-11-23T10:00:00Z", datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        ("2026-11-23T10:00:00+01:00", datetime(2026, 11, 23, 9, tzinfo=UTC)),
+        ("2026-11-23T10:00", datetime(2026, 11, 23, 4, 15, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_the_last_such_time_here_an_age_or_a_date(kathmandu, text, moment):
+    assert units.parse_moment(text, NOW) == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["25:00", "12:60", "noon", "", "5 minutes ago", "99999999999999d", "2026-99-01"]
+)
+def test_other_text_is_no_moment(text):
+    with pytest.raises(ValueError, match=r"is no (moment|time of the day)"):
+        units.parse_moment(text, NOW)
+
+
+def test_a_moment_is_written_in_utc_to_the_millisecond():
+    assert units.rfc3339(NOW) == "2026-11-23T12:00:00Z"
+    assert units.rfc3339(NOW.replace(microsecond=123456)) == "2026-11-23T12:00:00.123Z"
+
+
+@pytest.mark.parametrize("code", ["lost_machine", "engine_restarted", "quota", "internal_error"])
+def test_what_the_platform_broke_is_not_the_programs_failure(code):
+    run = {"state": "FAILED", "started_at": "2026-11-23T12:00:00Z", "cause": {"code": code}}
+    assert exits.of_run(run) == exits.INFRASTRUCTURE_FAILED

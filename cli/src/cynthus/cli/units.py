@@ -1,11 +1,12 @@
 """Sizes, durations and times: as people read them and as they write them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -76,6 +77,32 @@ def parse_since(text: str, now: datetime) -> datetime:
         raise ValueError(
             f"{text!r} is neither a duration such as 10m nor a time such as 2026-11-23T09:00:00Z"
         ) from None
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A moment of the past: the last `14:05` on the clock here, `5m` ago, or RFC 3339. Raises ValueError."""
+    if _CLOCK.fullmatch(text):
+        try:
+            clock = time.fromisoformat(text.zfill(len("00:00")) if text.count(":") == 1 else text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no time of the day") from None
+        today = now.astimezone().date()
+        moment = datetime.combine(today, clock).astimezone()
+        return moment if moment <= now else datetime.combine(today - timedelta(days=1), clock).astimezone()
+    try:
+        return now - timedelta(seconds=parse_duration(text))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no moment; write 14:05, 5m or 2026-11-23T14:05:00Z") from None
+
+
+def rfc3339(moment: datetime) -> str:
+    """In UTC, such as `2026-11-23T14:05:00Z`."""
+    whole = "seconds" if not moment.microsecond else "milliseconds"
+    return moment.astimezone(UTC).isoformat(timespec=whole).replace("+00:00", "Z")
 
 
 def ago(text: str | None, now: datetime) -> str:

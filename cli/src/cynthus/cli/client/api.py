@@ -1,6 +1,7 @@
 """API v1, call by call."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -50,9 +51,18 @@ class Api:
         """Newest first, at most `limit`; filters are `project`, `state`, `label`, `name`."""
         yield from self._listed("/v1/runs", "runs", limit, filters)
 
-    def run(self, name: str) -> Run:
-        """By id, id prefix or name."""
-        return cast("Run", self._get(_of_run(name)).json())
+    def run(self, name: str, *, as_of: datetime | None = None) -> Run:
+        """By id, id prefix or name; as it is, or as it stood at a moment."""
+        query: dict[str, str | int | float] = {} if as_of is None else {"as_of": as_of.isoformat()}
+        return cast("Run", self.connection.request("GET", _of_run(name), query=query).json())
+
+    def why(self, name: str) -> dict[str, Any]:
+        """`run`, `state`, and the `chain` of facts that led to it."""
+        return cast("dict[str, Any]", self._get(f"{_of_run(name)}/why").json())
+
+    def leaks(self) -> dict[str, Any]:
+        """Machines left behind: `leaks`, `checked_at` and `machines`."""
+        return cast("dict[str, Any]", self._get("/v1/leaks").json())
 
     def cancel(self, name: str) -> Run:
         """Ask a run to stop."""

@@ -14,6 +14,10 @@ class Attempt(TypedDict, total=False):
     exit_code: int | None
     signal: int | None
     cause: dict[str, Any] | None
+    then: str | None
+    suspected: dict[str, Any] | None
+    checkpoint: dict[str, Any] | None
+    machine_deleted_at: str | None
     cpu_seconds: float
     peak_memory_bytes: int
 

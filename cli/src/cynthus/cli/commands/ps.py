@@ -63,8 +63,17 @@ def _row(run: Run, now: datetime) -> tuple[str, ...]:
         run["project"],
         units.ago(run["created_at"], now),
         _took(run, now),
-        str(cause.get("code") or run.get("reason") or ""),
+        str(cause.get("code") or run.get("reason") or _again(run)),
     )
+
+
+def _again(run: Run) -> str:
+    """That it is not the first attempt, and why."""
+    tried = [attempt for attempt in run.get("attempts") or () if attempt.get("cause")]
+    if not tried:
+        return ""
+    codes = [str((attempt["cause"] or {}).get("code")) for attempt in tried]
+    return f"attempt {run.get('epoch')} after {', '.join(codes)}"
 
 
 def _took(run: Run, now: datetime) -> str:

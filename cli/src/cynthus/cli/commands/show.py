@@ -6,28 +6,62 @@ from typing import Any
 
 import click
 
-from cynthus.cli import options, timeline, units
-from cynthus.cli.client.resources import Attempt, Run
+from cynthus.cli import attempts, exits, options, timeline, units
+from cynthus.cli.client.api import Api
+from cynthus.cli.client.problems import Refused
+from cynthus.cli.client.resources import Run
+from cynthus.cli.failure import Failure
+from cynthus.cli.options import Parsed
 from cynthus.cli.session import Session
-from cynthus.cli.table import columns
 from cynthus.cli.terminal import Terminal
-
-_HEAD = ("ATTEMPT", "STATE", "MACHINE", "TOOK", "CPU", "MEMORY", "EXIT", "CAUSE")
 
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--as-of",
+    type=Parsed("time", lambda text: units.parse_moment(text, datetime.now(UTC))),
+    metavar="TIME",
+    help="As it stood then: 14:05 here, 5m ago, or an RFC 3339 time.",
+)
 @options.output
-def show(session: Session, *, run: str) -> None:
+def show(session: Session, *, run: str, as_of: datetime | None) -> None:
     """One run: state, timeline, attempts, and why it ended, with the fix."""
-    found = session.api().run(run)
+    api = session.api()
+    found = api.run(run) if as_of is None else _past(api, run, as_of)
     if session.json:
         session.print_json(found)
     elif session.quiet:
         session.print(found["state"])
     else:
-        for line in _lines(found, session.screen, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if as_of is not None:
+            session.print(session.screen.yellow(_warning(found, as_of, now)))
+        for line in _lines(found, session.screen, as_of or now):
             session.print(line)
+
+
+def _past(api: Api, run: str, as_of: datetime) -> Run:
+    """The run as it stood; that it came later is told apart from that there is none."""
+    try:
+        return api.run(run, as_of=as_of)
+    except Refused as refused:
+        if refused.exit_code != exits.NOT_FOUND:
+            raise
+        present = api.run(run)
+        raise Failure(
+            code=refused.code,
+            what=f"{present['name']} was not there yet at {units.rfc3339(as_of)}",
+            why=f"it was asked for at {present['created_at']}",
+            fix=f"cynthus events {present['name']}   (says when what happened)",
+            exit_code=exits.NOT_FOUND,
+            body=refused.body,
+        ) from refused
+
+
+def _warning(run: Run, as_of: datetime, now: datetime) -> str:
+    when = f"{units.rfc3339(as_of)}, {units.ago(as_of.isoformat(), now)}"
+    return f"the past: as it stood at {when}   (now: cynthus show {run['name']})"
 
 
 def _lines(run: Run, screen: Terminal, now: datetime) -> Iterator[str]:
@@ -39,10 +73,9 @@ def _lines(run: Run, screen: Terminal, now: datetime) -> Iterator[str]:
     if run.get("timeline"):
         yield ""
         yield from timeline.lines(run["timeline"], screen)
-    attempts = run.get("attempts") or []
-    if attempts:
+    if run.get("attempts"):
         yield ""
-        yield from (f"  {line}" for line in columns(_HEAD, [_attempt(one, now) for one in attempts]))
+        yield from attempts.lines(run["attempts"], screen, now)
     yield from _cause(run, screen)
 
 
@@ -88,40 +121,15 @@ def _base(reference: str) -> str:
     return f"{name}@{units.digest(digest)}" if at else name
 
 
-def _attempt(attempt: Attempt, now: datetime) -> tuple[str, ...]:
-    began, ended = attempt.get("started_at"), attempt.get("ended_at")
-    took = "-"
-    if began:
-        until = units.parse_time(ended) if ended else now
-        took = units.duration(max(0.0, (until - units.parse_time(began)).total_seconds()))
-    cause = attempt.get("cause") or {}
-    return (
-        str(attempt.get("epoch", "")),
-        str(attempt.get("state") or ""),
-        str(attempt.get("machine") or "-"),
-        took,
-        units.duration(attempt["cpu_seconds"]) if attempt.get("cpu_seconds") else "-",
-        units.size(attempt["peak_memory_bytes"]) if attempt.get("peak_memory_bytes") else "-",
-        _exit(attempt),
-        str(cause.get("code") or ""),
-    )
-
-
-def _exit(attempt: Attempt) -> str:
-    if attempt.get("signal") is not None:
-        return f"signal {attempt['signal']}"
-    return "-" if attempt.get("exit_code") is None else str(attempt["exit_code"])
-
-
 def _cause(run: Run, screen: Terminal) -> Iterator[str]:
     cause = run.get("cause") or {}
     if not cause:
         return
     yield ""
     yield f"{screen.red(str(cause.get('code')))}: {cause.get('message')}"
-    evidence = [str(line) for line in cause.get("evidence") or ()]
+    evidence = [str(line) for line in cause.get("evidence") or () if str(line) not in cause["message"]]
     for number, line in enumerate(evidence):
         yield f"  {screen.dim('why  ') if number == 0 else '     '} {line}"
     if cause.get("fix"):
         yield f"  {screen.dim('fix  ')} {cause['fix']}"
-    yield f"  {screen.dim('more ')} cynthus logs {run['name']} · cynthus events {run['name']}"
+    yield f"  {screen.dim('more ')} cynthus logs {run['name']} · cynthus why {run['name']}"

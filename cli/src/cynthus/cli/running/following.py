@@ -2,7 +2,7 @@
 
 import base64
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import Any
@@ -62,6 +62,7 @@ class Follower:
         self._uploaded = uploaded
         self._emit = emit
         self._step = "waiting"
+        self._checkpoint: Mapping[str, Any] | None = None
         self._cancelled = False
         self._detaching = False
         self.started = False
@@ -116,10 +117,26 @@ class Follower:
                 self._reporter.note("nothing was uploaded, resolved or installed again")
         elif kind == "attempt.started":
             self.started = True
-            again = f"  attempt {data['epoch']}" if int(data.get("epoch") or 1) > 1 else ""
-            self._reporter.done("started", f"{self._run['name']}  {self._run['id']}{again}")
+            self._reporter.done("started", f"{self._run['name']}  {self._run['id']}{self._again(data)}")
+        elif kind == "checkpoint.saved":
+            self._checkpoint = data
+            self._reporter.done(
+                "saved", f"checkpoint of attempt {data.get('epoch')}: {happenings.kept(data)}"
+            )
+        elif kind == "attempt.suspected":
+            self._reporter.warn(happenings.suspected(data))
+        elif kind == "machine.delayed":
+            self._step = f"waiting for a machine: {data.get('reason')}"
         elif kind == "run.retry-scheduled":
             self._reporter.warn(happenings.retried(data))
+
+    def _again(self, data: Mapping[str, Any]) -> str:
+        """Of an attempt that is not the first: its number, and what it goes on from."""
+        if int(data.get("epoch") or 1) == 1:
+            return ""
+        kept = self._checkpoint
+        went_on = "" if kept is None else f", from the checkpoint of attempt {kept.get('epoch')}"
+        return f"  attempt {data['epoch']}{went_on}"
 
     def _interrupted(self, interrupts: Interrupts) -> Ended | None:
         name = self._run["name"]

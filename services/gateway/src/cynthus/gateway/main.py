@@ -54,7 +54,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     problems.SecretsGone: Answer(409, "secrets_gone", "Submit the run again with its secrets."),
     problems.SnapshotMissing: Answer(404, "snapshot_missing", _UPLOAD),
     problems.SnapshotUnknown: Answer(422, "snapshot_missing", _UPLOAD),
-    problems.TimeToCome: Answer(422, "time_to_come", "Ask without as_of for the present state."),
+    problems.TimeToCome: Answer(422, "time_to_come", "Leave the time out for the present state."),
     problems.TooManyStreams: Answer(429, "too_many_streams", "Close a stream, or use `?wait=`."),
 }
 
