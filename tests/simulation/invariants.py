@@ -11,6 +11,7 @@ from cynthus.events import (
     CheckpointSaved,
     Envelope,
     LogsSealed,
+    MachineReleased,
     MachineRequested,
     OutputsCommitted,
     RetryScheduled,
@@ -28,7 +29,12 @@ from cynthus.store.ports import Recorded
 from tests.simulation.clients import OWNER, Wish
 from tests.simulation.platform import IDLE_S, LIMITS, Platform
 from tests.simulation.worker import Program
+from tests.simulation.world import BEGINNING
 
+RECOVERED_S = 45.0
+"""After the last fault: the bus has redelivered, what it lost was caught up, pauses are over."""
+OUTLIVE_S = 10.0
+"""Beyond the time a machine is kept for the next run and the lag of listings."""
 REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
 
@@ -85,6 +91,7 @@ def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
         if wish.run_id is not None and wish.run_id in platform.tables.runs:
             _judge_run(platform, wish)
     _judge_programs(platform)
+    _judge_machines(platform)
     _judge_outbox(platform)
     _judge_inputs(platform)
     if gentle:
@@ -171,6 +178,27 @@ def _judge_success(platform: Platform, run: Run, epoch: int, events: list[object
     key = f"owners/{OWNER}/manifests/{committed[0].manifest.removeprefix('sha256:')}"
     if key not in platform.blobs.truth._blobs:
         world.wrong("one visible result", f"{run.id}/{epoch}: no manifest")
+
+
+def _judge_machines(platform: Platform) -> None:
+    """None is there long after the last run that had it needed it, says the provider's truth."""
+    ends: dict[str, float] = {}
+    for fact in platform.histories["orchestrator"].store.facts:
+        event, machine = fact.envelope.event, None
+        at = (fact.envelope.time - BEGINNING).total_seconds()
+        if isinstance(event, MachineReleased):
+            machine = event.machine
+        elif isinstance(event, AttemptLost):
+            attempt = platform.tables.runs[event.run_id].attempts[event.epoch]
+            machine = attempt.machine
+        if machine is not None:
+            ends[machine] = max(at, ends.get(machine, 0.0))
+    healthy = platform.healed_at + RECOVERED_S
+    for machine, end in ends.items():
+        gone = platform.provider.ended.get(machine, platform.world.now)
+        outlived = gone - max(end, healthy)
+        if outlived > IDLE_S + 2 * platform.provider.lag_s + OUTLIVE_S:
+            platform.world.wrong("no machine outlives its need", f"{machine} by {outlived:.1f} s")
 
 
 def _judge_programs(platform: Platform) -> None:
@@ -272,6 +300,3 @@ def _projected(platform: Platform) -> dict[str, object]:
         "builds": {run_id: build.key for run_id, build in platform.builds.builds.items()},
         "submissions": repr(sorted(platform.submissions._runs.items())),
     }
-
-
-SETTLED_S = IDLE_S + 30.0

@@ -87,6 +87,7 @@ class Platform:
         }
         self.servers: dict[str, Server] = {}
         self.skew: dict[str, float] = {}
+        self.healed_at = 0.0
         self._lives: dict[str, asyncio.Task[None]] = {}
         self.programs: list[Any] = []
         self.workers: dict[Process, Any] = {}

@@ -103,6 +103,7 @@ async def _story(world: World, outcome: Outcome) -> None:
 def heal(platform: Platform) -> None:
     """No more faults."""
     platform.world.faults.healed = True
+    platform.healed_at = platform.world.now
     platform.network.cut.clear()
     platform.world.trace("healed")
 
