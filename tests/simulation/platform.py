@@ -76,6 +76,7 @@ class Platform:
         self.slots = slots
         self.tables = MemoryTables(LIMITS, LEASE_S, world.true_time)
         self.ledger = MemoryLedger(world.true_time, memory=timedelta(seconds=10))
+        self.provider.intended = lambda name: name in self.ledger.rows
         self.builds = MemoryBuilds(world.true_time)
         self.submissions = MemorySubmissions()
         self.histories = {

@@ -45,6 +45,7 @@ class Provider:
         self.ended: dict[str, float] = {}
         self.created: list[str] = []
         self.boot: Callable[[Machine], Process] = lambda _: Process("nobody")
+        self.intended: Callable[[str], bool] = lambda _: True
         self._quota = quota
         self._requests: dict[str, str] = {}
         self._changes: list[tuple[float, str, Listed | None]] = []
@@ -71,6 +72,8 @@ class Provider:
             raise QuotaReached("simulated")
         if faults.hit("machine refused"):
             raise MachineRefused("simulated")
+        if not self.intended(spec.name):
+            self.world.wrong("intent before cost", spec.name)
         self.world.trace("created", spec.name, spec.zone)
         self.created.append(spec.name)
         if spec.request_id:
