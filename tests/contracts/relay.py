@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import pytest
+
 from cynthus.events import Envelope, RunQueued, RunSucceeded
-from cynthus.store.ports import Checkpoint, EventStore, Why
+from cynthus.store.ports import Checkpoint, ConcurrentAppend, EventStore, Why
 from cynthus.store.relay import Relay
 from tests.fixtures.buses import RecordingBus
 
@@ -53,6 +55,21 @@ class RelayContract:
             )
             await bus.until(lambda bus: len(bus.published) >= 1)
         assert bus.ids() == [decided.envelope.id]
+
+    async def test_what_was_refused_is_not_published(
+        self, store: EventStore, checkpoint: Callable[[], Checkpoint]
+    ) -> None:
+        bus = RecordingBus()
+        async with running(Relay(store, bus, checkpoint())):
+            (first,) = await store.append("s", [event(0)], expected=0, why=WHY)
+            await bus.until(lambda bus: len(bus.published) >= 1)
+            for n in range(5):
+                with pytest.raises(ConcurrentAppend):
+                    await store.append("s", [event(n)], expected=0, why=WHY)
+                await asyncio.sleep(0)
+            (second,) = await store.append("s", [event(1)], expected=1, why=WHY)
+            await bus.until(lambda bus: second.envelope.id in bus.ids())
+        assert bus.ids() == [first.envelope.id, second.envelope.id]
 
     async def test_only_the_types_asked_for_are_published(
         self, store: EventStore, checkpoint: Callable[[], Checkpoint]
