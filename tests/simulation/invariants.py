@@ -1,17 +1,13 @@
 """What must hold whatever happened: read from the truth of the models, not from what services believe."""
 
-from collections import Counter, defaultdict
 from datetime import datetime
-from itertools import pairwise
 
 from cynthus.events import (
     AttemptExited,
     AttemptLost,
     AttemptStarted,
     CheckpointSaved,
-    Envelope,
     LogsSealed,
-    MachineReleased,
     MachineRequested,
     OutputsCommitted,
     RetryScheduled,
@@ -24,17 +20,12 @@ from cynthus.events import (
 from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.ports import LogChunk
-from cynthus.provisioner.adapters.memory_requests import MemoryRequests
 from cynthus.store.ports import Recorded
+from tests.simulation.bookkeeping import judge_inputs, judge_outbox, judge_rebuild
 from tests.simulation.clients import OWNER, Wish
-from tests.simulation.platform import IDLE_S, LIMITS, Platform
-from tests.simulation.worker import Program
-from tests.simulation.world import BEGINNING
+from tests.simulation.platform import LIMITS, Platform
+from tests.simulation.remains import judge_machines, judge_programs
 
-RECOVERED_S = 45.0
-"""After the last fault: the bus has redelivered, what it lost was caught up, pauses are over."""
-OUTLIVE_S = 10.0
-"""Beyond the time a machine is kept for the next run and the lag of listings."""
 REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
 
@@ -90,15 +81,15 @@ def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
     for wish in wishes:
         if wish.run_id is not None and wish.run_id in platform.tables.runs:
             _judge_run(platform, wish)
-    _judge_programs(platform)
-    _judge_machines(platform)
-    _judge_outbox(platform)
-    _judge_inputs(platform)
+    judge_programs(platform)
+    judge_machines(platform)
+    judge_outbox(platform)
+    judge_inputs(platform)
     if gentle:
         for fact in platform.histories["orchestrator"].store.facts:
             if isinstance(fact.envelope.event, AttemptLost):
                 world.wrong("no false kill", f"{fact.envelope.stream} {fact.envelope.event.cause.code}")
-    _judge_rebuild(platform)
+    judge_rebuild(platform)
 
 
 def _judge_run(platform: Platform, wish: Wish) -> None:
@@ -178,125 +169,3 @@ def _judge_success(platform: Platform, run: Run, epoch: int, events: list[object
     key = f"owners/{OWNER}/manifests/{committed[0].manifest.removeprefix('sha256:')}"
     if key not in platform.blobs.truth._blobs:
         world.wrong("one visible result", f"{run.id}/{epoch}: no manifest")
-
-
-def _judge_machines(platform: Platform) -> None:
-    """None is there long after the last run that had it needed it, says the provider's truth."""
-    ends: dict[str, float] = {}
-    for fact in platform.histories["orchestrator"].store.facts:
-        event, machine = fact.envelope.event, None
-        at = (fact.envelope.time - BEGINNING).total_seconds()
-        if isinstance(event, MachineReleased):
-            machine = event.machine
-        elif isinstance(event, AttemptLost):
-            attempt = platform.tables.runs[event.run_id].attempts[event.epoch]
-            machine = attempt.machine
-        if machine is not None:
-            ends[machine] = max(at, ends.get(machine, 0.0))
-    healthy = platform.healed_at + RECOVERED_S
-    for machine, end in ends.items():
-        gone = platform.provider.ended.get(machine, platform.world.now)
-        outlived = gone - max(end, healthy)
-        if outlived > IDLE_S + 2 * platform.provider.lag_s + OUTLIVE_S:
-            platform.world.wrong("no machine outlives its need", f"{machine} by {outlived:.1f} s")
-
-
-def _judge_programs(platform: Platform) -> None:
-    """No two programs of a run at once; none twice in one epoch; none after a cancel that was carried out."""
-    world = platform.world
-    by_run: defaultdict[str, list[Program]] = defaultdict(list)
-    for program in platform.programs:
-        by_run[program.run_id].append(program)
-    for run_id, programs in by_run.items():
-        for epoch, count in Counter(program.epoch for program in programs).items():
-            if count > 1 and not _twice_booted(platform, programs, epoch):
-                world.wrong("a program runs once in an epoch", f"{run_id}/{epoch}: {count} times")
-        programs.sort(key=lambda program: program.epoch)
-        for one, other in pairwise(programs):
-            if _overlap(world.now, one, other) and not (one.frozen or other.frozen):
-                cause = _lost(platform, run_id, one.epoch)
-                if cause in {None, "lost_machine"}:
-                    world.wrong(
-                        "no two programs at once",
-                        f"{run_id}: epochs {one.epoch} until {_end(one, world.now):.3f}"
-                        f" and {other.epoch} from {other.started:.3f} ({cause})",
-                    )
-
-
-def _twice_booted(platform: Platform, programs: list[Program], epoch: int) -> bool:
-    return len({program.process for program in programs if program.epoch == epoch}) > 1
-
-
-def _overlap(now: float, one: Program, other: Program) -> bool:
-    return one.epoch != other.epoch and one.started < _end(other, now) and other.started < _end(one, now)
-
-
-def _end(program: Program, now: float) -> float:
-    ends = [end for end in (program.ended, program.process.died_at) if end is not None]
-    return min(ends, default=now)
-
-
-def _lost(platform: Platform, run_id: str, epoch: int) -> str | None:
-    """Why an epoch was fenced: a deadline may end one whose worker has a lease still."""
-    for fact in platform.histories["orchestrator"].store._streams[f"run-{run_id}"]:
-        event = fact.envelope.event
-        if isinstance(event, AttemptLost) and event.epoch == epoch:
-            return event.cause.code
-    return None
-
-
-def _judge_outbox(platform: Platform) -> None:
-    """Every decided fact was published, and nothing else."""
-    decided: dict[str, Envelope] = {}
-    for history in platform.histories.values():
-        for fact in history.store.facts:
-            if fact.decided:
-                decided[fact.envelope.id] = fact.envelope
-    missing = decided.keys() - platform.broker.published.keys()
-    for fact_id in sorted(missing)[:3]:
-        platform.world.wrong("every fact is published", f"{decided[fact_id].source} {decided[fact_id].type}")
-    for fact_id, envelope in platform.broker.published.items():
-        if fact_id not in decided and envelope.event.kind != "attempt.heartbeat":
-            platform.world.wrong("only facts are published", f"{envelope.type} {fact_id}")
-
-
-def _judge_inputs(platform: Platform) -> None:
-    """What a service took over it took over once, and what it did because of a message it did at once."""
-    for name in ("orchestrator", "provisioner"):
-        done: dict[str, int] = {}
-        for fact in platform.histories[name].store.facts:
-            cause, transaction = fact.envelope.causation_id, fact.position[0]
-            if fact.decided and cause is not None and done.setdefault(cause, transaction) != transaction:
-                platform.world.wrong("handled once", f"{name} acted twice on {cause}")
-    for name, history in platform.histories.items():
-        ids = Counter(fact.envelope.id for fact in history.store.facts)
-        for fact_id, count in ids.items():
-            if count > 1:
-                platform.world.wrong("handled once", f"{name} {fact_id} {count} times")
-
-
-def _judge_rebuild(platform: Platform) -> None:
-    """A projection is a function of its history."""
-    before = _projected(platform)
-    for name, projection in (
-        ("orchestrator", platform.tables),
-        ("builder", platform.builds),
-        ("gateway", platform.submissions),
-    ):
-        platform.histories[name].store.rebuild([projection])
-    requests = MemoryRequests()
-    for fact in platform.histories["provisioner"].store.facts:
-        requests.follow(fact.envelope.event)
-    if requests._requests != platform.ledger.requests._requests:
-        platform.world.wrong("rebuild is the same", "requests")
-    for name, content in _projected(platform).items():
-        if before[name] != content:
-            platform.world.wrong("rebuild is the same", name)
-
-
-def _projected(platform: Platform) -> dict[str, object]:
-    return {
-        "runs": {run_id: run.model_dump_json() for run_id, run in platform.tables.runs.items()},
-        "builds": {run_id: build.key for run_id, build in platform.builds.builds.items()},
-        "submissions": repr(sorted(platform.submissions._runs.items())),
-    }

@@ -1,0 +1,82 @@
+"""What programs and machines were really there, and when."""
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from cynthus.events import (
+    AttemptLost,
+    MachineReleased,
+)
+from tests.simulation.platform import IDLE_S, Platform
+from tests.simulation.program import Program
+from tests.simulation.world import BEGINNING
+
+RECOVERED_S = 45.0
+"""After the last fault: the bus has redelivered, what it lost was caught up, pauses are over."""
+OUTLIVE_S = 10.0
+"""Beyond the time a machine is kept for the next run and the lag of listings."""
+
+
+def judge_machines(platform: Platform) -> None:
+    """None is there long after the last run that had it needed it, says the provider's truth."""
+    ends: dict[str, float] = {}
+    for fact in platform.histories["orchestrator"].store.facts:
+        event, machine = fact.envelope.event, None
+        at = (fact.envelope.time - BEGINNING).total_seconds()
+        if isinstance(event, MachineReleased):
+            machine = event.machine
+        elif isinstance(event, AttemptLost):
+            attempt = platform.tables.runs[event.run_id].attempts[event.epoch]
+            machine = attempt.machine
+        if machine is not None:
+            ends[machine] = max(at, ends.get(machine, 0.0))
+    healthy = platform.healed_at + RECOVERED_S
+    for machine, end in ends.items():
+        gone = platform.provider.ended.get(machine, platform.world.now)
+        outlived = gone - max(end, healthy)
+        if outlived > IDLE_S + 2 * platform.provider.lag_s + OUTLIVE_S:
+            platform.world.wrong("no machine outlives its need", f"{machine} by {outlived:.1f} s")
+
+
+def judge_programs(platform: Platform) -> None:
+    """No two programs of a run at once; none twice in one epoch; none after a cancel that was carried out."""
+    world = platform.world
+    by_run: defaultdict[str, list[Program]] = defaultdict(list)
+    for program in platform.programs:
+        by_run[program.run_id].append(program)
+    for run_id, programs in by_run.items():
+        for epoch, count in Counter(program.epoch for program in programs).items():
+            if count > 1 and not _twice_booted(platform, programs, epoch):
+                world.wrong("a program runs once in an epoch", f"{run_id}/{epoch}: {count} times")
+        programs.sort(key=lambda program: program.epoch)
+        for one, other in pairwise(programs):
+            if _overlap(world.now, one, other) and not (one.frozen or other.frozen):
+                cause = _lost(platform, run_id, one.epoch)
+                if cause in {None, "lost_machine"}:
+                    world.wrong(
+                        "no two programs at once",
+                        f"{run_id}: epochs {one.epoch} until {_end(one, world.now):.3f}"
+                        f" and {other.epoch} from {other.started:.3f} ({cause})",
+                    )
+
+
+def _twice_booted(platform: Platform, programs: list[Program], epoch: int) -> bool:
+    return len({program.process for program in programs if program.epoch == epoch}) > 1
+
+
+def _overlap(now: float, one: Program, other: Program) -> bool:
+    return one.epoch != other.epoch and one.started < _end(other, now) and other.started < _end(one, now)
+
+
+def _end(program: Program, now: float) -> float:
+    ends = [end for end in (program.ended, program.process.died_at) if end is not None]
+    return min(ends, default=now)
+
+
+def _lost(platform: Platform, run_id: str, epoch: int) -> str | None:
+    """Why an epoch was fenced: a deadline may end one whose worker has a lease still."""
+    for fact in platform.histories["orchestrator"].store._streams[f"run-{run_id}"]:
+        event = fact.envelope.event
+        if isinstance(event, AttemptLost) and event.epoch == epoch:
+            return event.cause.code
+    return None
