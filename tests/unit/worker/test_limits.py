@@ -86,6 +86,15 @@ def test_in_the_second_layout_there_is_one_folder(places: Places) -> None:
     assert limits.kills() == (1, ("memory.events: oom_kill 0 -> 1 (limit 1000 bytes)",), True)
 
 
+@pytest.mark.usefixtures("files_appear")
+@pytest.mark.parametrize("version", [FIRST, SECOND])
+def test_what_was_killed_elsewhere_on_the_host_is_not_this_programs(places: Places, version: str) -> None:
+    told(places, version)
+    limits = Limits("run-1", 1000, 50, places)
+    Path(places.proc, "vmstat").write_text("oom_kill 4\n")
+    assert limits.kills().number == 0
+
+
 @pytest.mark.parametrize("version", [FIRST, SECOND, ""])
 def test_where_no_group_can_be_made_each_process_has_a_limit(places: Places, version: str) -> None:
     told(places, version)

@@ -49,7 +49,7 @@ class Limits:
             made = _second_version(places.cgroups + own.get("", ""), name, memory_bytes, processes)
         self._memory, self.cgroups = made
         self._log = KernelLog(places.log)
-        self._before = _count(self._vmstat)
+        self._before = _count(self._vmstat) or 0
 
     @property
     def each_process_bytes(self) -> int | None:
@@ -59,17 +59,24 @@ class Limits:
     def kills(self, pids: Iterable[int] = ()) -> Kills:
         """What the kernel has killed meanwhile; read it before `remove`."""
         said = self._log.killed(pids, self._name)
-        if self._memory:
-            for file in ("memory.oom_control", "memory.events"):
-                if count := _count(f"{self._memory}/{file}"):
-                    limit = f" (limit {self.memory_bytes} bytes)" if self.memory_bytes else ""
-                    return Kills(count, (f"{file}: oom_kill 0 -> {count}{limit}", *said))
+        file, count = self._own_count()
+        if count:
+            limit = f" (limit {self.memory_bytes} bytes)" if self.memory_bytes else ""
+            return Kills(count, (f"{file}: oom_kill 0 -> {count}{limit}", *said))
         if said:
             return Kills(len(said), said)
-        after = _count(self._vmstat)
-        if after <= self._before:
+        after = _count(self._vmstat) or 0
+        # A group counts all that were killed in it, whoever was short of memory: what it lacks was elsewhere.
+        if count is not None or after <= self._before:
             return Kills()
         return Kills(after - self._before, (f"vmstat: oom_kill {self._before} -> {after}",), ours=False)
+
+    def _own_count(self) -> tuple[str, int | None]:
+        """The file that counts kills in the group, and its count; None where nothing counts them."""
+        for file in ("memory.oom_control", "memory.events") if self._memory else ():
+            if (count := _count(f"{self._memory}/{file}")) is not None:
+                return file, count
+        return "", None
 
     def remove(self) -> None:
         """Remove the cgroups."""
@@ -156,10 +163,10 @@ def _controllers(path: str) -> dict[str, str]:
     return found
 
 
-def _count(path: str) -> int:
+def _count(path: str) -> int | None:
     try:
         with open(path, encoding="ascii") as file:
             counts = dict(line.split() for line in file if len(line.split()) == 2)  # noqa: PLR2004 - name, value
     except OSError:
-        return 0
-    return int(counts.get("oom_kill", 0))
+        return None
+    return int(counts["oom_kill"]) if "oom_kill" in counts else None
