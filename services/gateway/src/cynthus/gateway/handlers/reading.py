@@ -105,6 +105,9 @@ class RunReader:
         page = told.read()
         early = await self._early(owner, pending, page, wanted)
         runs = sorted([*map(_resource, early), *page["runs"]], key=lambda run: str(run["id"]), reverse=True)
+        if len(runs) > page_size:
+            runs = runs[:page_size]
+            page["next_page_token"] = runs[-1]["id"]
         return Document.of({**page, "runs": runs})
 
     async def _early(
