@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="cynthus-chaos-"))
     settings = Settings(
         seed=given.seed if given.seed is not None else int(time.time()) % 1_000_000,
-        runs=given.runs,
+        runs=given.runs or (None if given.minutes else Settings().runs),
         minutes=given.minutes,
         in_flight=given.in_flight,
         bus=given.bus,
@@ -52,8 +52,8 @@ async def calm(stage: Stage, healed: asyncio.Event) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of the schedule of faults and of the runs")
-    parser.add_argument("--runs", type=int, default=60, help="runs to submit; with --minutes no limit")
-    parser.add_argument("--minutes", type=float, help="go on submitting for so long")
+    parser.add_argument("--runs", type=int, help="submit so many; 60, or with --minutes no limit")
+    parser.add_argument("--minutes", type=float, help="submit for so long at most")
     parser.add_argument("--in-flight", type=int, default=24)
     parser.add_argument("--bus", choices=("pubsub", "postgres"), default="pubsub")
     parser.add_argument("--calm", action="store_true", help="no faults")

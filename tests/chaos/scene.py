@@ -22,6 +22,8 @@ from tests.chaos.workload import Workload
 Trouble = Callable[[Stage, asyncio.Event], Awaitable[None]]
 """Makes faults until the event is set, and has healed all of them when it returns."""
 
+_NO_LIMIT = 10**9
+
 
 async def play(folder: Path, settings: Settings, trouble: Trouble) -> None:
     """Start everything, keep runs in flight under trouble, heal, wait, and write the evidence down."""
@@ -54,7 +56,7 @@ async def _act(stack: Stack, caller: Caller, side: SideChannel, journal: Journal
     own = settings.machines == "processes"
     ledger = asyncio.create_task(ProcessLedger(stack.folder, journal).run()) if own else None
     await workload.prepare()
-    most = settings.runs if settings.minutes is None else 10**9
+    most = _NO_LIMIT if settings.runs is None else settings.runs
     running = asyncio.create_task(workload.keep(settings.in_flight, most, stopped))
     troubling = asyncio.create_task(trouble(stage, healed))
     await _until_enough(workload, running, settings)
@@ -83,18 +85,20 @@ async def _act(stack: Stack, caller: Caller, side: SideChannel, journal: Journal
 
 async def _until_enough(workload: Workload, running: "asyncio.Task[None]", settings: Settings) -> None:
     """The time is over, or nearly all runs are: faults hit the last ones as well."""
-    deadline = None if settings.minutes is None else time.time() + settings.minutes * 60
-    while not running.done():
+    deadline = float("inf") if settings.minutes is None else time.time() + settings.minutes * 60
+    while not running.done() and time.time() < deadline:
         await asyncio.sleep(0.5)
-        if deadline is not None and time.time() > deadline:
-            return
-        asked = len(workload.flights)
-        if deadline is None and asked == settings.runs and len(workload.in_flight) < settings.in_flight / 2:
+        last = len(workload.flights) == settings.runs
+        if last and len(workload.in_flight) < settings.in_flight / 2:
             return
 
 
 async def _look_again(caller: Caller, workload: Workload) -> None:
     """What was over must still be what it was."""
-    for flight in workload.flights:
-        if flight.id is not None:
-            await caller.until("get", "GET", f"/v1/runs/{flight.id}", run=flight.id)
+    some = asyncio.Semaphore(8)
+
+    async def look(run: str) -> None:
+        async with some:
+            await caller.until("get", "GET", f"/v1/runs/{run}", run=run)
+
+    await asyncio.gather(*(look(flight.id) for flight in workload.flights if flight.id is not None))

@@ -12,10 +12,11 @@ class Settings:
     """Times in seconds; written to settings.json as they are."""
 
     seed: int = 1
-    runs: int = 60
+    runs: int | None = 60
+    """So many are submitted; None: no limit."""
     in_flight: int = 24
     minutes: float | None = None
-    """Go on submitting for so long; None: until `runs` are over."""
+    """Submitting ends after so long, however many there were."""
     bus: str = "pubsub"
     faults: tuple[int, ...] = ()
     """Only these; none: all that the nemesis knows."""
