@@ -85,6 +85,7 @@ def _outcomes(start: int, count: int, jobs: int) -> Iterator[Outcome]:
     seeds = range(start, start + count)
     gc.collect()
     gc.freeze()
+    gc.disable()
     if jobs == 1:
         for number, seed in enumerate(seeds, 1):
             yield simulate(seed)

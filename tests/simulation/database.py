@@ -33,7 +33,7 @@ class Database:
 
     async def ask(self, statement: Callable[[], _T]) -> _T:
         """One round trip. Raises StoreUnavailable, also when the statement was carried out."""
-        reply: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[_T] = self.world.loop.create_future()
         self.world.later(self.world.latency(), self._carry_out, statement, reply)
         return await reply
 
@@ -44,7 +44,7 @@ class Database:
         rollback: Callable[[Transaction], None],
     ) -> _T:
         """A transaction in one round trip; others may begin and end in its midst."""
-        reply: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[_T] = self.world.loop.create_future()
 
         def arrive() -> None:
             if self.away or self.world.faults.hit("store refuses"):
@@ -53,7 +53,7 @@ class Database:
             transaction, generation = begin(), self.generation
             delay = 0.0
             if self.world.faults.hit("late commit"):
-                delay = 3.0 * self.world.chance.random()
+                delay = self.world.chance.random()
             elif self.world.chance.random() < 0.3:
                 delay = self.world.latency()
             if delay and self.world.faults.hit("connection lost"):

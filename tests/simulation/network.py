@@ -59,9 +59,9 @@ class Network:
         self, caller: str, server: Server, method: Callable[[Server], Awaitable[_T]], *, timeout_s: float
     ) -> _T:
         """What the method gives on the other side. Raises Unreachable, and whatever it raises."""
-        reply: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[_T] = self.world.loop.create_future()
         server.calls.append(reply)
-        timer = asyncio.get_running_loop().call_later(timeout_s, _time_out, reply)
+        timer = self.world.loop.call_later(timeout_s, _time_out, reply)
         try:
             faults = self.world.faults
             if not (self._is_cut(caller, server.name) or faults.hit("request lost")):

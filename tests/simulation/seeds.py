@@ -83,7 +83,7 @@ async def _story(world: World, outcome: Outcome) -> None:
     nemesis = Nemesis(platform, gentle=gentle)
     for name in SERVICES:
         platform.start(name)
-        if chance.random() < 0.2:
+        if chance.random() < 0.1:
             platform.start(f"{name}+2")
     people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]
     await nemesis.rage(rage_s)
