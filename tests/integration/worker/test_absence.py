@@ -58,12 +58,17 @@ def test_a_fenced_attempt_ends_without_a_word(
     platform: PlatformForWorkers, worker: Worker, call: str
 ) -> None:
     given = platform.give(
-        FOREVER.replace("time.sleep(1000)", "while True: time.sleep(0.1); print('tick', flush=True)")
+        FOREVER.replace("time.sleep(1000)", "while True: time.sleep(0.1); print('tick', flush=True)"),
+        lease_s=120.0,
     )
     given.wait_for_text(b"ready")
     pid = int(given.text().split()[0])
     platform.faults.append(Fault(f"{given.order['run_id']}/1/{call}", "409", times=1000))
 
+    begun = time.monotonic()
+    while not gone(pid):
+        assert time.monotonic() - begun < given.order["lease_s"] / 4
+        time.sleep(0.05)
     assert platform.give("print('next')").result["exit_code"] == 0
     assert gone(pid)
     assert not given.finished
