@@ -20,6 +20,7 @@ from cynthus.orchestrator.handlers.deletion import Deletion
 from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.logs import Logs
 from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
+from cynthus.orchestrator.handlers.parked import ParkedRequests
 from cynthus.orchestrator.handlers.past import Past
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import FACTS, SERVICE, RunHandler
@@ -61,7 +62,9 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
     app.add_middleware(HeartbeatRoute, heartbeats=heartbeats, tokens=platform.worker_tokens, answers=ANSWERS)
     reaper = Reaper(runs, leases, handler, heartbeats, settings.tick_s)
     signals = HeartbeatSignals(heartbeats.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
-    hears = await exchange(platform, app, store, dict.fromkeys(FACTS, handler.take))
+    hears = await exchange(
+        platform, app, store, dict.fromkeys(FACTS, handler.take), on_parked=ParkedRequests(handler)
+    )
     tasks: tuple[Task, ...] = (*hears, reaper.run, signals.run, partial(bell.follow, store))
     yield Service(SERVICE, app, tasks)
 

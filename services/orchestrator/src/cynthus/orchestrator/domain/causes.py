@@ -80,12 +80,27 @@ def gone(machine: str) -> Cause:
     )
 
 
+def not_handled(reason: str) -> Cause:
+    """What asked for the run could not be handled."""
+    return Cause(
+        code="internal_error",
+        message="The platform could not handle the request for this run.",
+        fix="Nothing of yours is wrong: who runs the platform finds it with `cynthus admin parked ls`.",
+        evidence=(reason,),
+    )
+
+
 def with_silence(cause: Cause, silent_s: float | None) -> Cause:
     """The same cause, with the silence that was noticed before."""
     if silent_s is None:
         return cause
     return cause.model_copy(
-        update={"evidence": (*cause.evidence, f"its worker was silent for {silent_s:g} s")}
+        update={
+            "evidence": (
+                *cause.evidence,
+                f"its worker had been silent for {silent_s:g} s when its provider was asked",
+            )
+        }
     )
 
 

@@ -19,6 +19,7 @@ from cynthus.events import (
     OutputsCommitted,
     RunCancelRequested,
     RunFailed,
+    RunQueued,
     RunRequested,
     VMDeleted,
     VMFailed,
@@ -36,6 +37,7 @@ from cynthus.orchestrator.domain.messages import (
     FinishAttempt,
     Message,
     OtherServicesFact,
+    RefuseRun,
     ReportCheckpoint,
     ReportExit,
     SuspectAttempt,
@@ -74,6 +76,8 @@ def _taken(run: Run, message: Message, now: datetime, limits: Limits) -> list[Ev
             return _expired(run, message)
         case CheckTime():
             return _overdue(run, now, limits)
+        case RefuseRun():
+            return _refused(run, message)
         case _:
             return [message] if _news(run, message) else []
 
@@ -125,6 +129,14 @@ def counting(run: Run, epoch: int, machine: str) -> Attempt:
     if epoch != run.epoch or attempt.outcome is not None or run.over or run.state is State.BUILDING:
         raise Fenced(f"attempt {epoch} of {run.id} does not count")
     return attempt
+
+
+def _refused(run: Run, message: RefuseRun) -> list[Event]:
+    """A run that was taken over after all is driven on as any other."""
+    if run.requested:
+        return []
+    cause = causes.not_handled(message.reason)
+    return [message.requested, RunQueued(run_id=run.id), RunFailed(run_id=run.id, cause=cause)]
 
 
 def _finished(run: Run, message: FinishAttempt) -> list[Event]:

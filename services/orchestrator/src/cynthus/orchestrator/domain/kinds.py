@@ -74,6 +74,7 @@ TABLE: dict[str, Entry] = {
     "driver_too_old": Entry(Kind.PERMANENT, "the machine's driver does not change by itself"),
     "image_refused": Entry(Kind.PERMANENT, "the image is not what it should be, and stays so"),
     "import_failed": Entry(Kind.PERMANENT, "the program's imports do not work in its environment"),
+    "internal_error": Entry(Kind.PERMANENT, "the platform could not handle the request for the run"),
     "interpreter_missing": Entry(Kind.PERMANENT, "the same environment is there next time"),
     "machine_refused": Entry(Kind.PERMANENT, "the provider says that it will never give such a machine"),
     "needs_container": Entry(Kind.PERMANENT, "the image cannot be used without a container"),

@@ -73,6 +73,14 @@ class CheckTime:
     """Time has passed: a retry may be due, a deadline behind us."""
 
 
+@dataclass(frozen=True, slots=True)
+class RefuseRun:
+    """What asked for the run could not be handled, however often it was tried."""
+
+    requested: RunRequested
+    reason: str
+
+
 OtherServicesFact = (
     RunRequested
     | RunCancelRequested
@@ -87,4 +95,4 @@ OtherServicesFact = (
     | VMDeleted
 )
 WorkersReport = AttemptStarted | ReportCheckpoint | ReportExit | FinishAttempt
-Message = OtherServicesFact | WorkersReport | SuspectAttempt | ExpireLease | CheckTime
+Message = OtherServicesFact | WorkersReport | SuspectAttempt | ExpireLease | CheckTime | RefuseRun

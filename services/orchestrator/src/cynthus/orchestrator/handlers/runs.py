@@ -108,7 +108,7 @@ class RunHandler:
 
     async def _decided(self, run: Run, message: Message, why: Why, now: datetime) -> Run:
         events = decide(run, message, now=now, limits=self.limits)
-        if not events and why.cause is None:
+        if not events and why.consumer is None:
             return await self._unchanged(run)
         if why.cause is not None and _is_relied_on(run, events, now):
             why = replace(why, durable=True)
