@@ -22,8 +22,9 @@ NAMES = [
     "starts",
     "heartbeats",
     "exits",
+    "recovery",
 ]
-OPTIONS = {"quick", "cold", "process", "container"}
+OPTIONS = {"quick", "cold", "process", "container", "workers", "services", "loss"}
 """Of single benchmarks, which say what they mean."""
 RESULTS = Path(__file__).parent / "results"
 
