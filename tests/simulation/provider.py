@@ -111,6 +111,10 @@ class Provider:
         self._changes.append((self.world.now, name, None))
         self.world.trace("gone", name)
 
+    def lived(self, name: str, at: float) -> bool:
+        """Whether a machine was there at a moment, in truth."""
+        return name in self.machines or self.ended.get(name, 0.0) > at
+
     def listing(self) -> tuple[Listed, ...]:
         """What the API shows: each machine as it was at some moment within the lag."""
         seen = {}

@@ -38,6 +38,25 @@ def judge_machines(platform: Platform) -> None:
             platform.world.wrong("no machine outlives its need", f"{machine} by {outlived:.1f} s")
 
 
+def judge_losses(platform: Platform) -> None:
+    """What is said to be gone is gone: a provider that cannot be asked, or lags, condemns no machine."""
+    world = platform.world
+    for fact in platform.histories["orchestrator"].store.facts:
+        event = fact.envelope.event
+        if not isinstance(event, AttemptLost):
+            continue
+        attempt = platform.tables.runs[event.run_id].attempts[event.epoch]
+        at = (fact.envelope.time - BEGINNING).total_seconds()
+        if attempt.vanished is None or attempt.machine is None or _booted_twice(platform, attempt.machine):
+            continue
+        if event.cause.message == attempt.vanished.message and platform.provider.lived(attempt.machine, at):
+            world.wrong("gone is gone", f"{event.run_id}/{event.epoch} on {attempt.machine}")
+
+
+def _booted_twice(platform: Platform, machine: str) -> bool:
+    return sum(worker.name == machine for worker in platform.workers.values()) > 1
+
+
 def judge_programs(platform: Platform) -> None:
     """No two programs of a run at once; none twice in one epoch; none after a cancel that was carried out."""
     world = platform.world
