@@ -34,6 +34,8 @@ def main() -> int:
             if failed >= asked.stop_after:
                 break
     total.show(time.monotonic() - begun)
+    if asked.cells:
+        total.show_cells()
     return 1 if failed else 0
 
 
@@ -64,6 +66,14 @@ class Totals:
         self.faults += outcome.faults
         self.cells += outcome.cells
         self.counts += outcome.counts
+
+    def show_cells(self) -> None:
+        """What happened in which state, how often, and under how many kinds of faults."""
+        met: dict[tuple[str, str], Counter[str]] = {}
+        for (state, event, fault), count in self.cells.items():
+            met.setdefault((state, event), Counter())[fault] += count
+        for (state, event), faults in sorted(met.items()):
+            print(f"{state:14} {event:24} {faults.total():8} in {len(faults):3} kinds of faults")
 
     def show(self, seconds: float) -> None:
         """For people."""
@@ -120,6 +130,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--stop-after", type=int, default=1, help="failing seeds")
     parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--cells", action="store_true", help="print what was met in which state")
     parser.add_argument("--digests", action="store_true", help="print what tells equal runs")
     parser.add_argument("--verbose", action="store_true", help="print what happened")
     return parser.parse_args()
