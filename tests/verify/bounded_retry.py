@@ -10,6 +10,7 @@ MOST_ATTEMPTS = 30
 CALLS_PER_MINUTE = 60
 NOT_THE_USERS = frozenset(
     {
+        "boot_failed",
         "engine_restarted",
         "image_missing",
         "lost_machine",

@@ -192,6 +192,18 @@ async def test_a_permanent_refusal_fails_the_request_at_once_and_for_good(pool):
     assert (failed.cause.code, failed.transient) == ("machine_refused", False)
 
 
+async def test_machines_that_do_not_come_up_are_no_refusal(pool):
+    await pool.request()
+    for _ in range(20):
+        await pool.tick()
+        for name in list(pool.machines.alive):
+            pool.machines.vanish(name)
+        await pool.later(10)
+    failed = await pool.last()
+    assert isinstance(failed, VMFailed)
+    assert (failed.cause.code, failed.transient) == ("boot_failed", True)
+
+
 async def test_a_machine_that_started_anew_is_lost_to_its_run_and_deleted(pool):
     machine = await pool.held()
     assert await pool.reconciler.hello(machine, "boot-1")

@@ -53,6 +53,7 @@ _OF_STATUS = {
 }
 
 _INFRASTRUCTURE = {
+    "boot_failed",
     "lost_machine",
     "preempted",
     "no_capacity",

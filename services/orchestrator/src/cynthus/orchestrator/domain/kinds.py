@@ -44,6 +44,7 @@ TABLE: dict[str, Entry] = {
     "preempted": Entry(Kind.PREEMPTION, "the provider took the machine away"),
     "no_capacity": Entry(Kind.NO_CAPACITY, "no machine came in time"),
     "quota": Entry(Kind.NO_CAPACITY, "the provider's limit is reached; it ends the run after a bounded wait"),
+    "boot_failed": Entry(Kind.INFRA, "machines were made and did not come up", slow=True),
     "container_refused": Entry(
         Kind.INFRA, "this machine's engine did not start it; another's may", slow=True
     ),

@@ -58,8 +58,13 @@ class Patience:
 
     async def fail_oldest(self, reason: str) -> None:
         """Machines are made, but they do not come up: one request at a time is tried again elsewhere."""
+        cause = Cause(
+            code="boot_failed",
+            message=f"No machine came up: {reason}",
+            fix="See `cynthus doctor`.",
+        )
         for waiting in await self._ledger.waiting(limit=1):
-            await self._fail(waiting, Refused(Refusal.REFUSED, reason), transient=True)
+            await self._handler().settle(Fail(waiting.run_id, waiting.epoch, cause, transient=True))
 
     async def _fail(self, waiting: Waiting, refused: Refused, *, transient: bool) -> None:
         await self._handler().settle(Fail(waiting.run_id, waiting.epoch, _cause(refused), transient))
