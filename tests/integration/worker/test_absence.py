@@ -132,3 +132,13 @@ def test_a_quick_end_is_not_announced(platform: PlatformForWorkers, worker: Work
 
     assert given.result["exit_code"] == 0
     assert not given.exited
+
+
+def test_beats_whose_answers_never_come_are_not_waited_for_until_the_lease_is_over(
+    platform: PlatformForWorkers, worker: Worker
+) -> None:
+    given = platform.give(TICKING.replace("range(30)", "range(40)"), lease_s=4.5)
+    platform.faults.append(Fault(f"{given.order['run_id']}/1/heartbeat", "lose", times=3, seconds=60.0))
+
+    assert given.result["exit_code"] == 0
+    assert len(given.started) == 1

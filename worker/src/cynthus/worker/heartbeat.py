@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +14,10 @@ from cynthus.worker.proctree import Usage
 
 _SHARE = 2 / 3
 _LONGEST_CALL_S = 10.0
+_FIRST_CALL_SHARE = 1 / 40
+_LONGER = 1.3
+_SLOW = 3
+"""A platform that answers slowly is given so many times what it took the last time."""
 _MOST_DELAY_S = 1.0
 _PRIORITY = -5
 """Of this thread only, and only where the worker may: a busy machine lets it through a little sooner."""
@@ -46,6 +50,7 @@ class Heartbeat:
         self._renewed = time.monotonic()
         self._harmless = False
         self._journal: Journal | None = None
+        self._took_s = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.used = Usage(0.0, 0)
@@ -74,11 +79,11 @@ class Heartbeat:
         self._harmless = True
         self._guard(None)
 
-    def renew(self, call: Callable[[float], Any]) -> None:
+    def renew(self, call: Callable[[float], Any], most_s: float = _LONGEST_CALL_S) -> None:
         """Run a call that renews the lease (given its timeout) and obey the answer."""
         begun = time.monotonic()
-        answer: dict[str, Any] = call(self._timeout_s()) or {}
-        self._renewed = begun
+        answer: dict[str, Any] = call(self._timeout_s(most_s)) or {}
+        self._renewed, self._took_s = begun, time.monotonic() - begun
         if self._journal is not None:
             self._journal.renew(begun)
         self._next_s = float(answer.get("next_beat_s") or self._next_s)
@@ -100,17 +105,24 @@ class Heartbeat:
     def _left_s(self) -> float:
         return self._deadline - time.monotonic()
 
-    def _timeout_s(self) -> float:
+    def _timeout_s(self, most_s: float) -> float:
         if self._harmless:
             return _LONGEST_CALL_S
-        return min(_LONGEST_CALL_S, self._lease_s / 3, max(0.05, self._left_s()))
+        return min(most_s, _LONGEST_CALL_S, self._lease_s / 3, max(0.05, self._left_s()))
+
+    def _patience_s(self) -> Iterator[float]:
+        """Short at first: where answers are lost without a word, many must be lost before the lease is."""
+        patience_s = max(self._lease_s * _FIRST_CALL_SHARE, self._took_s * _SLOW)
+        while True:
+            yield patience_s
+            patience_s *= _LONGER
 
     def _run(self) -> None:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PRIORITY)
         while not self._pause(self._next_s):
-            for delay in delays(0.1, _MOST_DELAY_S):
-                if self._beat() or self._pause(delay):
+            for delay, patience_s in zip(delays(0.1, _MOST_DELAY_S), self._patience_s(), strict=False):
+                if self._beat(patience_s) or self._pause(delay):
                     break
             self._measure()
 
@@ -132,11 +144,11 @@ class Heartbeat:
                 return False
             seconds -= left
 
-    def _beat(self) -> bool:
+    def _beat(self, patience_s: float) -> bool:
         message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
         url = f"{self._url}/heartbeat"
         try:
-            self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s))
+            self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s), patience_s)
         except PlatformAway:
             return False
         except Refused as refusal:
