@@ -12,8 +12,8 @@ from cynthus.bus.ports import BusUnavailable, Delivery, Handler, Undecodable
 from cynthus.events import Envelope, Event
 from tests.simulation.world import World
 
-_LEASE_S = 10.0
-_NOTICED_S = 5.0
+_LEASE_S = 20.0
+_NOTICED_S = 6.0
 _PACE = Pace(lease_s=_LEASE_S, grace_s=1.0, pause_s=0.5, backoff=Backoff(first_s=0.1, most_s=20.0))
 
 

@@ -36,7 +36,7 @@ LEASE_S = 30.0
 BEAT_S = 4.0
 IDLE_S = 8.0
 GRACE_S = 5.0
-TICK_S = 3.0
+TICK_S = 4.0
 LIMITS = Limits(
     building_s=300.0,
     provisioning_s=120.0,
@@ -179,7 +179,7 @@ async def exchange(
             RemoteFeed(platform.network, address, partial(platform.server, peer), wanted),
             CheckpointClient(history, f"facts:{peer}"),
             peer=peer,
-            rhythm=Following(15.0, 3.0),
+            rhythm=Following(20.0, 3.0),
         ).run
         for peer, wanted in by_decider(handlers).items()
     ]

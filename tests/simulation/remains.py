@@ -11,7 +11,7 @@ from tests.simulation.platform import IDLE_S, Platform
 from tests.simulation.program import Program
 from tests.simulation.world import BEGINNING
 
-RECOVERED_S = 45.0
+RECOVERED_S = 60.0
 """After the last fault: the bus has redelivered, what it lost was caught up, pauses are over."""
 OUTLIVE_S = 10.0
 """Beyond the time a machine is kept for the next run and the lag of listings."""

@@ -78,12 +78,12 @@ async def _story(world: World, outcome: Outcome) -> None:
     watch = Watch(platform)
     store = platform.histories["orchestrator"].store
     store._projections = (watch, *store._projections)
-    rage_s = 30.0 + 50.0 * chance.random()
+    rage_s = 25.0 + 40.0 * chance.random()
     wanted = wishes(platform, chance.choice([2, 3, 4, 6]), rage_s * 0.7)
     nemesis = Nemesis(platform, gentle=gentle)
     for name in SERVICES:
         platform.start(name)
-        if chance.random() < 0.1:
+        if world.seed % 4 == 3 and chance.random() < 0.25:
             platform.start(f"{name}+2")
     people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]
     await nemesis.rage(rage_s)
