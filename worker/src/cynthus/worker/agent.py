@@ -86,7 +86,10 @@ class Agent:
         question = {"machine": settings.machine, "wait_s": wait_s}
         tidy, ahead = False, self._prepull(hello)
         while not self._leaving.is_set():
+            asked = time.monotonic()
             order = self._ask(url, question, wait_s + _POLL_MARGIN_S)
+            if order is None and time.monotonic() < asked + min(_AGAIN_S, wait_s):
+                self._leaving.wait(_AGAIN_S)  # a platform that is going answers at once
             if order is not None:
                 tidy, self._taking = False, True
                 if ahead is not None:
