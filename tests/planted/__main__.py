@@ -14,9 +14,12 @@ from tests.planted.planting import SEEDS, Bug, NotPlanted, Verdict, judge, plant
 
 _HEADER = """# Planted bugs
 
-Written by `python -m tests.planted --write docs/planted.md`. `make planted` changes one line of a copy of the
-code at a time; the suite that is named must fail, and the unchanged code must pass the same commands.
-The simulation stops at the first seed that breaks a promise: "5 seeds" means that four passed before it.
+Written by `python -m tests.planted --write docs/planted.md`; `make planted` does the same without the page.
+
+One line at a time is made wrong in a copy of the code, and the suite that is named must fail; the unchanged
+code passes the same commands. The simulation stops at the first seed that breaks a promise: "5 seeds" means
+that four passed before it. Letters such as A1 mark mistakes that other systems really made: A with machines,
+B with leases and terminal states, C with messages, E with PostgreSQL.
 """
 
 

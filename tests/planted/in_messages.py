@@ -22,6 +22,9 @@ BUGS = (
         _CONSUMER,
         right="            self._excuse(message_id, counted=counted)\n            raise\n",
         wrong="            self._excuse(message_id, counted=counted)\n            if not counted: raise\n",
+        catcher=by_test(
+            "tests/unit/shared/test_consumer.py", "test_an_outage_is_not_the_fault_of_the_message"
+        ),
     ),
     Bug(
         "published-outside-the-transaction",

@@ -67,6 +67,17 @@ BUGS = (
         ),
     ),
     Bug(
+        "outputs-not-looked-for",
+        "a run succeeds with outputs of which no manifest was ever stored",
+        f"{_HANDLERS}/attempts.py",
+        right='raise ManifestMissing(f"there is no manifest {wanted}") from error',
+        wrong="return wanted, 0, 0",
+        catcher=by_test(
+            "tests/integration/orchestrator/test_worker_api.py",
+            "test_a_run_is_not_finished_without_its_manifest",
+        ),
+    ),
+    Bug(
         "machine-not-given-back",
         "A5: a run that ends before its program began does not give its machine back",
         _FOLLOW,
@@ -80,6 +91,10 @@ BUGS = (
         f"{_ORCHESTRATOR}/reaper.py",
         right="for run_id, epoch in await self.leases.expire(now):",
         wrong="for run_id, epoch in list[tuple[str, int]]():",
+        catcher=by_test(
+            "tests/integration/orchestrator/test_time.py",
+            "test_a_worker_that_is_not_heard_for_a_lease_is_replaced",
+        ),
     ),
     Bug(
         "judged-without-looking",
@@ -97,6 +112,7 @@ BUGS = (
         f"{_ORCHESTRATOR}/reaper.py",
         right="await self.handler.tell(run_id, message, _WHY, now=now)",
         wrong="await self.handler.tell(run_id, message, _WHY)",
+        catcher=by_test("tests/integration/orchestrator/test_time.py", "test_a_retry_is_made_when_it_is_due"),
     ),
     Bug(
         "beat-answered-unwritten",

@@ -22,7 +22,7 @@ _TRIED = re.compile(r"^(\d+) seeds, ", re.MULTILINE)
 _TELLING = re.compile(r"^seed \d+ failed|^FAILED |^E  ")
 
 SIMULATION = ("-m", "tests.simulation", "--seeds", "{seeds}")
-SEEDS = 400
+SEEDS = 200
 
 
 def by_test(file: str, name: str = "") -> tuple[str, ...]:
