@@ -60,7 +60,9 @@ def test_what_condemns_a_suspect_is_evidence_together_with_its_silence(end):
     run, _ = told([*RUNNING, SILENT])
     run, history = told([end], run=run, now=after(20))
     assert "AttemptLost" in kinds(history)
-    assert "its worker had been silent for 15 s when its provider was asked" in run.attempts[1].failure.evidence
+    assert (
+        "its worker had been silent for 15 s when its provider was asked" in run.attempts[1].failure.evidence
+    )
     (lost, _) = run_resource(run)["attempts"]
     assert lost["suspected"]["silent_s"] == 15
     assert lost["then"].startswith("tried again at once (")
