@@ -115,6 +115,8 @@ class Hosts:
             self._firsts.pop(place, None)
             return True
         everything = process_table.below(self._table(), firsts)
+        # A machine ends at once: none of it lives to see, and to report, how another part was killed.
+        self._signal(everything, signal.SIGSTOP)
         # A first process adopts orphans, so it goes last: nothing can slip out from under it.
         self._signal(everything or firsts, signal.SIGKILL)
         return False
