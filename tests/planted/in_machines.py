@@ -2,6 +2,7 @@
 
 from tests.planted.planting import Bug, by_test
 
+_ORCHESTRATOR = "services/orchestrator/src/cynthus/orchestrator"
 _PROVISIONER = "services/provisioner/src/cynthus/provisioner"
 _POOL = f"{_PROVISIONER}/domain/pool.py"
 _DEMAND = f"{_PROVISIONER}/domain/demand.py"
@@ -102,6 +103,25 @@ BUGS = (
         catcher=by_test(
             "tests/integration/provisioner/test_provider_troubles.py",
             "test_a_fenced_attempt_takes_its_machine",
+        ),
+    ),
+    Bug(
+        "lost-machine-handed-on",
+        "a lost attempt's machine is given back as if it could serve again: whoever asks before the loss is"
+        " heard gets it",
+        f"{_ORCHESTRATOR}/domain/follow.py",
+        right="machine=machine, lost=attempt.spoilt)",
+        wrong="machine=machine)",
+    ),
+    Bug(
+        "lost-machine-idle",
+        "a machine that is given back as lost waits for the next run",
+        f"{_PROVISIONER}/adapters/postgres_holds.py",
+        right="case MachineReleased(run_id=run_id, epoch=epoch, lost=True):",
+        wrong="case MachineReleased(run_id=run_id, epoch=epoch, lost=None):",
+        catcher=by_test(
+            "tests/integration/provisioner/test_postgres_ledger.py",
+            "test_a_machine_that_an_attempt_was_lost_on",
         ),
     ),
     Bug(

@@ -24,7 +24,7 @@ from cynthus.store.ports import Recorded
 from tests.simulation.bookkeeping import judge_inputs, judge_outbox, judge_rebuild
 from tests.simulation.clients import OWNER, Wish
 from tests.simulation.platform import LIMITS, Platform
-from tests.simulation.remains import judge_losses, judge_machines, judge_programs
+from tests.simulation.remains import judge_handed_on, judge_losses, judge_machines, judge_programs
 
 REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
@@ -84,6 +84,7 @@ def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
     judge_programs(platform)
     judge_machines(platform)
     judge_losses(platform)
+    judge_handed_on(platform)
     judge_outbox(platform)
     judge_inputs(platform)
     if gentle:

@@ -3,10 +3,7 @@
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from cynthus.events import (
-    AttemptLost,
-    MachineReleased,
-)
+from cynthus.events import AttemptExited, AttemptLost, MachineReleased, VMReady
 from tests.simulation.platform import IDLE_S, Platform
 from tests.simulation.program import Program
 from tests.simulation.world import BEGINNING
@@ -51,6 +48,33 @@ def judge_losses(platform: Platform) -> None:
             continue
         if event.cause.message == attempt.vanished.message and platform.provider.lived(attempt.machine, at):
             world.wrong("gone is gone", f"{event.run_id}/{event.epoch} on {attempt.machine}")
+
+
+def judge_handed_on(platform: Platform) -> None:
+    """A machine that an attempt was lost on, or that said it goes, is nobody else's any more."""
+    held: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+    for fact in platform.histories["provisioner"].store.facts:
+        if isinstance(event := fact.envelope.event, VMReady):
+            held[event.machine].append((event.run_id, event.epoch))
+    spoilt = _spoilt(platform)
+    for machine, holders in held.items():
+        for one, other in pairwise(holders):
+            if one in spoilt:
+                what = f"{machine} of {one[0]}/{one[1]} given to {other[0]}/{other[1]}"
+                platform.world.wrong("no lost machine is handed on", what)
+
+
+def _spoilt(platform: Platform) -> set[tuple[str, int]]:
+    """Attempts whose machine, or its worker, was given up or went."""
+    found = set[tuple[str, int]]()
+    for fact in platform.histories["orchestrator"].store.facts:
+        match fact.envelope.event:
+            case AttemptLost(run_id=run_id, epoch=epoch):
+                found.add((run_id, epoch))
+            case AttemptExited(run_id=run_id, epoch=epoch, cause=cause) if cause is not None:
+                if cause.code == "preempted":
+                    found.add((run_id, epoch))
+    return found
 
 
 def _booted_twice(platform: Platform, machine: str) -> bool:

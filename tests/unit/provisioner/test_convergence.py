@@ -19,6 +19,7 @@ from cynthus.events import (
     MachineReleased,
     MachineRequested,
     VMLost,
+    VMReady,
     new_id,
 )
 from cynthus.events.ids import drawn_from
@@ -86,6 +87,7 @@ class Pool(RuleBasedStateMachine):
         self.sent: list[Delivery] = []
         self.later: list[Delivery] = []
         self.over: set[tuple[str, int]] = set()
+        self.fenced: set[tuple[str, int]] = set()
         self.dead: set[str] = set()
 
     def teardown(self):
@@ -142,8 +144,10 @@ class Pool(RuleBasedStateMachine):
             return
         self.over.add((run, epoch))
         if fenced:
+            self.fenced.add((run, epoch))
             self.send(AttemptLost(run_id=run, epoch=epoch, cause=CAUSE), hold_back=hold_back)
-        self.send(MachineReleased(run_id=run, epoch=epoch), hold_back=hold_back != fenced)
+        released = MachineReleased(run_id=run, epoch=epoch, lost=fenced)
+        self.send(released, hold_back=hold_back != fenced)
 
     @precondition(lambda self: self.later)
     @rule(pick=picks)
@@ -239,6 +243,14 @@ class Pool(RuleBasedStateMachine):
             assert {fact.machine for fact in facts if isinstance(fact, VMLost)} <= self.dead
 
     @invariant()
+    def no_machine_of_a_fenced_attempt_serves_another(self):
+        held: dict[str, tuple[str, int]] = {}
+        for recorded in self.store.facts if hasattr(self, "loop") else ():
+            if isinstance(fact := recorded.envelope.event, VMReady):
+                assert held.get(fact.machine) not in self.fenced
+                held[fact.machine] = (fact.run_id, fact.epoch)
+
+    @invariant()
     def there_are_never_more_machines_than_there_may_be(self):
         if hasattr(self, "loop"):
             wanted = self.rows(Stage.INTENDED, Stage.BOOTING, Stage.IDLE, Stage.HELD)
@@ -326,6 +338,7 @@ def test_long_walks_end_well(first):
                 move(pool, chance)
                 pool.no_run_has_two_machines()
                 pool.no_machine_is_called_lost_that_is_there()
+                pool.no_machine_of_a_fenced_attempt_serves_another()
                 pool.there_are_never_more_machines_than_there_may_be()
             pool.teardown()
         except AssertionError as failure:

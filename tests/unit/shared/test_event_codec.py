@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from cynthus.events import EVENTS, Envelope, RunFailed, RunQueued
+from cynthus.events import EVENTS, Envelope, MachineReleased, RunFailed, RunQueued
 from cynthus.events.codec import (
     EnvelopeInvalid,
     UnknownEvent,
@@ -154,6 +154,12 @@ def _changed(**changes: object) -> bytes:
 
 def test_fields_of_a_later_version_are_tolerated() -> None:
     assert from_json(_changed(data={"run_id": "run_1", "new": {"a": 1}}, newextension="x")) == QUEUED
+
+
+def test_a_release_of_a_version_that_did_not_say_whether_it_was_lost_is_read() -> None:
+    attributes = to_attributes(QUEUED) | {"ce-type": "dev.cynthus.machine.released.v1"}
+    before = b'{"run_id":"run_1","epoch":1,"machine":"m1"}'
+    assert from_message(attributes, before).event == MachineReleased(run_id="run_1", epoch=1, machine="m1")
 
 
 def test_a_time_in_any_zone_is_read() -> None:

@@ -119,6 +119,8 @@ class MachineReleased(RunEvent):
     kind: ClassVar[str] = "machine.released"
     epoch: int
     machine: str | None = None
+    lost: bool = False
+    """Whether the machine, or its worker, is lost or about to be: nobody else is given it."""
 
 
 class AttemptStarted(RunEvent):

@@ -39,6 +39,9 @@ _REST = """
 A code that is not in the table is the program's (`failure`) when its worker named it as the program's end,
 `no_capacity` when the provisioner told it, else `infra`. What the provisioner or the builder call final is
 `permanent` whatever its code. Where the wait is marked as slow, not even the first repetition comes at once.
+
+After {machine} the machine is deleted and given to no other attempt; likewise after `disk_full` before the
+program began, whatever the cause when its worker was not heard, and when it let a deadline pass.
 """
 
 
@@ -55,7 +58,8 @@ def document() -> str:
     )
     order = list(Kind)
     known = sorted(TABLE.items(), key=lambda item: (order.index(item[1].kind), item[0]))
-    return head + "".join(_row(code, entry) for code, entry in known) + _REST
+    machine = ", ".join(f"`{code}`" for code, entry in sorted(TABLE.items()) if entry.machine)
+    return head + "".join(_row(code, entry) for code, entry in known) + _REST.format(machine=machine)
 
 
 def _row(code: str, entry: Entry) -> str:

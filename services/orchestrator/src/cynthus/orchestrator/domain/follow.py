@@ -68,10 +68,15 @@ def _release(run: Run) -> Event | None:
         ended = attempt.outcome is not None or run.over or attempt.epoch < run.epoch
         for machine in attempt.surplus:
             if machine not in attempt.released:
-                return MachineReleased(run_id=run.id, epoch=attempt.epoch, machine=machine)
+                return _released(run, attempt, machine)
         if ended and _held(attempt) and attempt.machine not in attempt.released:
-            return MachineReleased(run_id=run.id, epoch=attempt.epoch, machine=attempt.machine)
+            return _released(run, attempt, attempt.machine)
     return None
+
+
+def _released(run: Run, attempt: Attempt, machine: str | None) -> MachineReleased:
+    """Says itself whether the machine may serve again: nobody knows whether AttemptLost is heard before."""
+    return MachineReleased(run_id=run.id, epoch=attempt.epoch, machine=machine, lost=attempt.spoilt)
 
 
 def _held(attempt: Attempt) -> bool:

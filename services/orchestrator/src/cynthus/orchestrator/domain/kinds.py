@@ -33,30 +33,34 @@ BUDGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The kind of a code, in a few words why; `slow` ones need time to pass before the first repetition."""
+    """The kind of a code, in a few words why; `slow` ones need time to pass before the first repetition.
+
+    After one of its `machine` the machine is given to nobody else.
+    """
 
     kind: Kind
     why: str
     slow: bool = False
+    machine: bool = False
 
 
 TABLE: dict[str, Entry] = {
-    "preempted": Entry(Kind.PREEMPTION, "the provider took the machine away"),
+    "preempted": Entry(Kind.PREEMPTION, "the provider took the machine away", machine=True),
     "no_capacity": Entry(Kind.NO_CAPACITY, "no machine came in time"),
     "quota": Entry(Kind.NO_CAPACITY, "the provider's limit is reached; it ends the run after a bounded wait"),
     "boot_failed": Entry(Kind.INFRA, "machines were made and did not come up", slow=True),
     "container_refused": Entry(
-        Kind.INFRA, "this machine's engine did not start it; another's may", slow=True
+        Kind.INFRA, "this machine's engine did not start it; another's may", slow=True, machine=True
     ),
-    "engine_restarted": Entry(Kind.INFRA, "the container engine went away"),
+    "engine_restarted": Entry(Kind.INFRA, "the container engine went away", machine=True),
     "image_missing": Entry(Kind.INFRA, "the registry does not have the image, or not yet", slow=True),
     "index_unreachable": Entry(Kind.INFRA, "the index of packages does not answer", slow=True),
-    "lost_machine": Entry(Kind.INFRA, "the machine was not heard from, or is gone"),
+    "lost_machine": Entry(Kind.INFRA, "the machine was not heard from, or is gone", machine=True),
     "registry_unreachable": Entry(Kind.INFRA, "the registry of images does not answer", slow=True),
     "storage_full": Entry(Kind.INFRA, "the object store has no room", slow=True),
-    "upload_stalled": Entry(Kind.INFRA, "logs and outputs did not arrive in time"),
-    "worker_failed": Entry(Kind.INFRA, "the agent on the machine failed"),
-    "worker_stopped": Entry(Kind.INFRA, "the agent on the machine was stopped"),
+    "upload_stalled": Entry(Kind.INFRA, "logs and outputs did not arrive in time", machine=True),
+    "worker_failed": Entry(Kind.INFRA, "the agent on the machine failed", machine=True),
+    "worker_stopped": Entry(Kind.INFRA, "the agent on the machine was stopped", machine=True),
     "disk_full": Entry(Kind.FAILURE, "the program wrote more than fits; `infra` if it had not begun"),
     "oom": Entry(Kind.FAILURE, "the program needs more memory than it has"),
     "outputs_failed": Entry(Kind.FAILURE, "what the program left cannot be kept as it is"),
@@ -102,3 +106,9 @@ def is_slow(code: str) -> bool:
     """Whether not even the first repetition should come at once."""
     entry = TABLE.get(code)
     return entry is not None and entry.slow
+
+
+def is_of_machine(code: str) -> bool:
+    """Whether the machine is broken or goes, whoever uses it."""
+    entry = TABLE.get(code)
+    return entry is not None and entry.machine

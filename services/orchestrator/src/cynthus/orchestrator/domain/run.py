@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from cynthus.events import Cause, Dataset, Image, OutputsCommitted, RunSpec
-from cynthus.orchestrator.domain.kinds import Budget, Kind, kind_of
+from cynthus.orchestrator.domain.kinds import Budget, Kind, is_of_machine, kind_of
 
 
 class State(StrEnum):
@@ -134,9 +134,22 @@ class Attempt(_Value):
             return None
         if cause is self.unavailable:
             return Kind.PERMANENT if self.unavailable_for_good else kind_of(cause.code, Kind.NO_CAPACITY)
-        if cause.code == "disk_full" and self.started_at is None:
+        if self._found_disk_full:
             return Kind.INFRA
         return kind_of(cause.code, Kind.FAILURE if cause is self.exit_cause else Kind.INFRA)
+
+    @property
+    def spoilt(self) -> bool:
+        """Its machine or worker is lost or going, or was not heard when last waited for."""
+        if self.lost is not None or (self.suspected is not None and not self.complete):
+            return True
+        cause = self.exit_cause
+        return cause is not None and (is_of_machine(cause.code) or self._found_disk_full)
+
+    @property
+    def _found_disk_full(self) -> bool:
+        cause = self.failure
+        return cause is not None and cause.code == "disk_full" and self.started_at is None
 
 
 class Run(_Value):

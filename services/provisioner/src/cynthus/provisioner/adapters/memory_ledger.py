@@ -195,6 +195,8 @@ class MemoryLedger:
             case VMReady(run_id=run_id, epoch=epoch, machine=machine):
                 row = replace(self.rows[machine], run_id=run_id, epoch=epoch, needless_since=None)
                 self.rows[machine] = replace(row, stage=Stage.HELD, since=self._clock())
+            case MachineReleased(run_id=run_id, epoch=epoch, lost=True):
+                self._drop(run_id, lambda row: row.epoch == epoch, "its attempt was lost on it")
             case MachineReleased(run_id=run_id, epoch=epoch):
                 for row in list(self.rows.values()):
                     if row.stage is Stage.HELD and (row.run_id, row.epoch) == (run_id, epoch):

@@ -46,6 +46,8 @@ async def _apply(connection: Connection, event: Event) -> None:
         case VMReady(run_id=run_id, epoch=epoch, machine=machine):
             if await connection.fetchval(_HOLD, machine, run_id, epoch) is None:
                 raise ConcurrentAppend(machine)
+        case MachineReleased(run_id=run_id, epoch=epoch, lost=True):
+            await connection.execute(_DROP, run_id, epoch, "its attempt was lost on it")
         case MachineReleased(run_id=run_id, epoch=epoch):
             await connection.execute(_LET_GO, run_id, epoch)
         case AttemptLost(run_id=run_id, epoch=epoch):
