@@ -293,7 +293,7 @@ def test_the_worker_says_which_engine_it_has(platform: PlatformForWorkers, worke
 def test_a_machine_without_an_engine_is_named(
     platform: PlatformForWorkers, give: Give, start_worker: Callable[..., Worker], worker: Worker
 ) -> None:
-    assert platform.greeted.wait(10)
+    wait_for(lambda: ("POST", "/worker/v1/orders:next") in platform.requests)
     assert worker.end() == 0
     start_worker(DOCKER_HOST="unix:///nowhere.sock")
     given = give("print(1)")
