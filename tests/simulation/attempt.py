@@ -35,6 +35,8 @@ class Caller(Protocol):
     world: World
     name: str
     process: Process
+    asked: float
+    """When it last asked anything."""
 
     async def call(self, server: Server, method: Callable[[Any], Awaitable[_T]], timeout_s: float) -> _T:
         """One call. Raises Unreachable for everything that is no answer."""
@@ -59,7 +61,8 @@ class Attempt:
         self._control = control
         self._taken = taken
         self._claims = _claims(order.token)
-        self._renewed = worker.world.now
+        self._renewed = worker.asked
+        self._armed = False
         self._next_s = order.next_beat_s
         self._harmless = False
         self._chunks = 0
@@ -72,6 +75,7 @@ class Attempt:
         try:
             await asyncio.sleep(0.2 + 2.0 * self._world.chance.random())
             control.check()
+            await self._arm()
             self._taken.add((order.run_id, order.epoch))
             program = self._started()
             announcing = asyncio.create_task(self._announce())
@@ -88,6 +92,16 @@ class Attempt:
             await self._conclude(program, shipping)
         finally:
             self._ended(tasks)
+
+    async def _arm(self) -> None:
+        """An order may have been on its way for long, or its worker frozen: ask before anything runs."""
+        while self._left_s() <= 0:
+            try:
+                await self._renew(lambda served: served.attempts.heartbeat(self._claims, 1.0, 1), insist=True)
+            except Fenced as fenced:
+                raise Dropped("fenced") from fenced
+            self._control.check()
+        self._armed = True
 
     def _ended(self, tasks: list[asyncio.Task[None]]) -> None:
         self._over = True
@@ -225,7 +239,7 @@ class Attempt:
 
         while True:
             begun = self._world.now
-            left = max(0.05, self._left_s()) if not self._harmless else CALL_S
+            left = max(0.05, self._left_s()) if self._dangerous else CALL_S
             try:
                 beat = await self._worker.call(self._server, once, min(CALL_S, left))
             except Unreachable:
@@ -260,14 +274,18 @@ class Attempt:
 
     async def _paused(self, seconds: float) -> bool:
         """Wait, but not past the lease; True when all is over."""
-        if not self._harmless and self._left_s() < seconds:
+        if self._dangerous and self._left_s() < seconds:
             await asyncio.sleep(max(0.0, self._left_s()))
-            if self._left_s() <= 0 and not self._harmless:
+            if self._left_s() <= 0 and self._dangerous:
                 self._control.drop("lease_lost")
                 return True
             return self._over
         await asyncio.sleep(seconds)
         return self._over or self._control.dropped is not None
+
+    @property
+    def _dangerous(self) -> bool:
+        return self._armed and not self._harmless
 
     def _left_s(self) -> float:
         return self._renewed + self._order.lease_s * 2 / 3 - self._world.now

@@ -42,6 +42,7 @@ class Worker:
         self.leaving = False
         self._boot = f"{self.name}:{len(machine.boots)}"
         self.control: Control | None = None
+        self.asked = 0.0
         self._taken: set[tuple[str, int]] = set()
 
     async def live(self) -> None:
@@ -93,6 +94,7 @@ class Worker:
 
     async def call(self, server: Server, method: Callable[[Any], Awaitable[_T]], timeout_s: float) -> _T:
         """One call. Raises Unreachable for everything that is no answer."""
+        self.asked = self.world.now
         try:
             return await self.platform.network.ask(self.name, server, method, timeout_s=timeout_s)
         except _ANSWERS:

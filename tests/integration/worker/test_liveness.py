@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -111,13 +112,42 @@ def test_whoever_was_frozen_with_its_program_looks_at_the_clock_first(
     beats, chunks = len(given.beats), len(given.chunks)
     time.sleep(LEASE_S)
     for process in frozen:
-        process.resume()
+        with suppress(psutil.NoSuchProcess):  # the first to wake ends the others
+            process.resume()
     platform.offer_again(given)
 
     assert platform.give("print('next')").result["exit_code"] == 0
     assert gone(frozen[-1].pid)
     assert not given.finished
     assert (len(given.beats), len(given.chunks)) == (beats, chunks)
+
+
+@pytest.mark.parametrize("fenced", [False, True], ids=["still ours", "taken away"])
+def test_an_order_that_waited_in_a_frozen_worker_is_asked_about_before_anything_runs(
+    platform: PlatformForWorkers,
+    worker: Worker,
+    fenced: bool,
+) -> None:
+    """Its lease began when it was given, not when somebody woke up and read it."""
+    polls = platform.polls
+    while platform.polls == polls:
+        assert worker.process.poll() is None
+        time.sleep(0.005)
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        given = platform.give("print('ran')", lease_s=LEASE_S, next_beat_s=0.3)
+        assert given.taken.wait(10)
+        time.sleep(LEASE_S)
+        given.fenced = fenced
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+
+    assert platform.give("print('next')").result["exit_code"] == 0
+    run = given.order["run_id"]
+    said = [path.rsplit("/", 1)[-1] for _, path in platform.requests if f"/{run}/1/" in path]
+    assert said[0] == "heartbeat"
+    assert ("started" in said) is not fenced
+    assert bool(given.finished) is not fenced
 
 
 def test_a_short_freeze_loses_nothing(platform: PlatformForWorkers, worker: Worker) -> None:

@@ -39,6 +39,7 @@ class Agent:
         self._leaving = threading.Event()
         self._notice: Notice | None = None
         self._taking = False
+        self._asked = 0.0
         self._attempt: Attempt | None = None
         self._taken: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -86,9 +87,8 @@ class Agent:
         question = {"machine": settings.machine, "wait_s": wait_s}
         tidy, ahead = False, self._prepull(hello)
         while not self._leaving.is_set():
-            asked = time.monotonic()
             order = self._ask(url, question, wait_s + _POLL_MARGIN_S)
-            if order is None and time.monotonic() < asked + min(_AGAIN_S, wait_s):
+            if order is None and time.monotonic() < self._asked + min(_AGAIN_S, wait_s):
                 self._leaving.wait(_AGAIN_S)  # a platform that is going answers at once
             if order is not None:
                 tidy, self._taking = False, True
@@ -126,7 +126,9 @@ class Agent:
             self._leaving.wait(_AGAIN_S)
             return True
         with self._lock:
-            attempt = self._attempt = Attempt(self._settings, self._supervisor, self._link, order, held)
+            attempt = self._attempt = Attempt(
+                self._settings, self._supervisor, self._link, order, held, asked=self._asked
+            )
             if self._notice is not None:
                 attempt.leave(self._notice)
         try:
@@ -164,6 +166,7 @@ class Agent:
         over: Callable[[], bool] | None = None
         for delay in self._pauses():
             try:
+                self._asked = time.monotonic()
                 return self._link.ask(url, self._settings.token, message, timeout_s)
             except PlatformAway:
                 over = over or deadline(self._settings.idle_s)

@@ -37,8 +37,13 @@ class Attempt:
         link: Link,
         order: WorkOrder,
         held: Held | None = None,
+        *,
+        asked: float | None = None,
     ) -> None:
-        """With `held` the program runs already: it is taken over from a worker that was killed."""
+        """With `held` the program runs already: it is taken over from a worker that was killed.
+
+        `asked`: when the order, and its lease with it, was asked for (monotonic).
+        """
         self.control = Control()
         self.ran = False
         self.out_of_room = False
@@ -61,6 +66,7 @@ class Attempt:
             usage=self._runtime.usage,
             next_s=order.next_beat_s,
             lease_s=order.lease_s,
+            renewed=asked,
             guard=lambda until: _guard(supervisor, until),
         )
 
@@ -107,6 +113,8 @@ class Attempt:
     def _run_in(self, workspace: Workspace) -> None:
         journal = Journal(workspace.folder)
         self._beat.keep(journal)
+        if self._held:
+            self._beat.arm()
         self._beat.start()
         spool = Spool(workspace.folder, self._settings.backlog_bytes, journal.shipped)
         give_up_s = self._settings.give_up_s
@@ -143,6 +151,7 @@ class Attempt:
         made = runtime.adopt(workspace, self._held) if self._held else runtime.make(workspace)
         checkpoints = self._checkpoints(workspace)
         try:
+            self._hold_lease()
             self._take_word()
             self.ran = True
             pid = runtime.start(spool, disk_full)
@@ -165,6 +174,18 @@ class Attempt:
         found = Found(workspace.folder, made.outputs)
         staging = Staging(self._outputs, found, checkpoints if cause else None)
         conclusion.conclude(staging, cause, ended, runtime.seconds)
+
+    def _hold_lease(self) -> None:
+        """Before anything runs. An order may have been on its way for long, or its worker frozen."""
+        control, beat = self.control, self._beat
+        if self._held is None and beat.lapsed:
+            try:
+                insist(control, beat.ask, self._settings.give_up_s, control.check_ours)
+            except Refused as refusal:
+                say(f"{self._name} came too late: {refusal}")
+                control.drop("fenced")
+                control.check_ours()
+        beat.arm()
 
     def _checkpoints(self, workspace: Workspace) -> Checkpoints:
         return Checkpoints(

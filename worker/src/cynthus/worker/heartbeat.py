@@ -24,7 +24,7 @@ _PRIORITY = -5
 
 
 class Heartbeat:
-    """A thread. Without a successful beat for two thirds of the lease the attempt is dropped."""
+    """A thread. Once armed, without a successful beat for two thirds of the lease the attempt is dropped."""
 
     def __init__(
         self,
@@ -36,9 +36,13 @@ class Heartbeat:
         usage: Callable[[], Usage],
         next_s: float,
         lease_s: float,
+        renewed: float | None = None,
         guard: Callable[[float | None], None] = lambda _: None,
     ) -> None:
-        """`guard` is told until when the attempt may go on without a word; None: no matter how long."""
+        """`renewed`: when the lease was asked for (monotonic); it may have been on its way for long.
+
+        `guard` is told until when the attempt may go on without a word; None: no matter how long.
+        """
         self._link = link
         self._url = url
         self._token = token
@@ -47,7 +51,8 @@ class Heartbeat:
         self._guard = guard
         self._lease_s = lease_s
         self._next_s = next_s
-        self._renewed = time.monotonic()
+        self._renewed = time.monotonic() if renewed is None else renewed
+        self._armed = False
         self._harmless = False
         self._journal: Journal | None = None
         self._took_s = 0.0
@@ -60,8 +65,12 @@ class Heartbeat:
     def start(self) -> None:
         """Begin; the first beat comes when the order said."""
         if self._thread.ident is None:
-            self._guard(self._deadline)
             self._thread.start()
+
+    def arm(self) -> None:
+        """A process is about to run, or runs: from now on it ends with the lease."""
+        self._armed = True
+        self._guard(self._deadline)
 
     def keep(self, journal: Journal) -> None:
         """Write renewals down. Where a killed worker did so, its lease goes on, and the first beat is due."""
@@ -88,15 +97,30 @@ class Heartbeat:
             self._journal.renew(begun)
         self._next_s = float(answer.get("next_beat_s") or self._next_s)
         self._lease_s = float(answer.get("lease_s") or self._lease_s)
-        if not self._harmless:
+        if self._dangerous:
             self._guard(self._deadline)
         if answer.get("stop"):
             self._control.stop(str(answer["stop"]))
 
+    def ask(self, patience_s: float = _LONGEST_CALL_S) -> None:
+        """Renew by a beat. Raises PlatformAway, Refused."""
+        message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
+        url = f"{self._url}/heartbeat"
+        self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s), patience_s)
+
+    @property
+    def lapsed(self) -> bool:
+        """Two thirds of the lease are over: nothing may be started before it is renewed."""
+        return self._left_s() <= 0
+
     @property
     def expired(self) -> bool:
         """Two thirds of the lease are over and a process may be running."""
-        return not self._harmless and self._left_s() <= 0
+        return self._dangerous and self.lapsed
+
+    @property
+    def _dangerous(self) -> bool:
+        return self._armed and not self._harmless
 
     @property
     def _deadline(self) -> float:
@@ -108,7 +132,8 @@ class Heartbeat:
     def _timeout_s(self, most_s: float) -> float:
         if self._harmless:
             return _LONGEST_CALL_S
-        return min(most_s, _LONGEST_CALL_S, self._lease_s / 3, max(0.05, self._left_s()))
+        left_s = max(0.05, self._left_s()) if self._armed else most_s
+        return min(most_s, _LONGEST_CALL_S, self._lease_s / 3, left_s)
 
     def _patience_s(self) -> Iterator[float]:
         """Short at first: where answers are lost without a word, many must be lost before the lease is."""
@@ -134,7 +159,7 @@ class Heartbeat:
     def _pause(self, seconds: float) -> bool:
         """Wait, but not past the lease; True when all is over."""
         while True:
-            left = seconds if self._harmless else min(seconds, max(0.0, self._left_s()))
+            left = min(seconds, max(0.0, self._left_s())) if self._dangerous else seconds
             if self._ended.wait(left) or self._control.dropped:
                 return True
             if self.expired:
@@ -145,10 +170,8 @@ class Heartbeat:
             seconds -= left
 
     def _beat(self, patience_s: float) -> bool:
-        message = {"cpu_seconds": round(self.used.cpu_seconds, 3), "memory_bytes": self.used.memory_bytes}
-        url = f"{self._url}/heartbeat"
         try:
-            self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s), patience_s)
+            self.ask(patience_s)
         except PlatformAway:
             return False
         except Refused as refusal:

@@ -40,6 +40,7 @@ class Keeper:
         self._program: int | None = None
         self._confined: Confined | None = None
         self._lease: float | None = None
+        self._lapsed = False
         self._cgroups: Sequence[str] = ()
         self._watched = -1
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -75,11 +76,11 @@ class Keeper:
         if "hold" in message:
             self._hold(message["hold"], descriptors)
         elif "lease" in message:
-            self._lease = message["lease"]
+            self._lease, self._lapsed = message["lease"], False
         elif "watch" in message:
             self._watch(descriptors)
         elif "spawn" in message:
-            self._answer(self._spawn(Command(**message["spawn"]), descriptors))
+            self._answer(self._begin(Command(**message["spawn"]), descriptors))
         elif self._program is not None:
             _signal_group(self._program, message["signal"])
 
@@ -88,7 +89,7 @@ class Keeper:
         return None if self._lease is None else max(0.0, (self._lease - time.monotonic()) * 1000)
 
     def _end_lease(self) -> None:
-        self._lease = None
+        self._lease, self._lapsed = None, True
         if self._program is not None:
             _signal_group(self._program, signal.SIGKILL)
         if self._watched >= 0:
@@ -99,6 +100,15 @@ class Keeper:
         if self._watched >= 0:
             os.close(self._watched)
         self._watched = descriptors[0] if descriptors else -1
+        if self._lapsed:
+            self._end_lease()
+
+    def _begin(self, command: Command, descriptors: list[int]) -> dict[str, Any]:
+        if self._lapsed or self._patience_ms() == 0:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return {"lapsed": True}
+        return self._spawn(command, descriptors)
 
     def _spawn(self, command: Command, descriptors: list[int]) -> dict[str, Any]:
         failure, report = os.pipe2(os.O_CLOEXEC)

@@ -13,7 +13,7 @@ from cynthus.worker.causes import AttemptFailed, not_started, of_machine
 from cynthus.worker.channel import Command, Exit
 from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.content import Content
-from cynthus.worker.control import Control
+from cynthus.worker.control import Control, Dropped
 from cynthus.worker.handover import Held
 from cynthus.worker.memory import PREFIX, Kills, Limits
 from cynthus.worker.orders import WorkOrder
@@ -22,7 +22,7 @@ from cynthus.worker.process import UserProcess
 from cynthus.worker.runtime import Made
 from cynthus.worker.settings import Settings
 from cynthus.worker.spool import Pump, Spool
-from cynthus.worker.supervisor import Supervisor, SupervisorGone
+from cynthus.worker.supervisor import LeaseOver, Supervisor, SupervisorGone
 from cynthus.worker.workspace import Workspace
 
 _ORPHANS_S = 10.0
@@ -108,6 +108,9 @@ class ProcessRuntime:
             return self._supervisor.spawn(command, stdout, stderr)
         except SandboxFailed as failure:
             raise confinement.failed() from failure
+        except LeaseOver as over:
+            self._control.drop("lease_lost")
+            raise Dropped("lease_lost") from over
         except OSError as error:
             exists = os.path.exists(os.path.join(command.folder, command.program))
             raise AttemptFailed(not_started(error, command.arguments, exists=exists)) from error

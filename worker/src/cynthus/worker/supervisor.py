@@ -17,6 +17,10 @@ class SupervisorGone(Exception):
     """Somebody killed the supervisor; the user's process died with it."""
 
 
+class LeaseOver(Exception):
+    """Nothing was started: between asking and starting the lease ran out."""
+
+
 class Supervisor:
     """The agent's end of the channel. One user's process at a time."""
 
@@ -26,9 +30,14 @@ class Supervisor:
         self.pid = pid
 
     def spawn(self, command: Command, stdout: int, stderr: int) -> int:
-        """The program's process id, once it runs. Raises OSError as executing it did, SandboxFailed."""
+        """The program's process id, once it runs.
+
+        Raises LeaseOver, SandboxFailed, or OSError as executing it did.
+        """
         self._send({"spawn": command._asdict()}, [stdout, stderr])
         answer = self._receive()
+        if "lapsed" in answer:
+            raise LeaseOver
         if "sandbox" in answer:
             raise SandboxFailed
         if answer.get("errno"):
