@@ -186,10 +186,17 @@ class RunTablesContract:
 
     async def test_leases_are_extended_from_their_end(self, kept: Kept) -> None:
         await kept.running()
-        await kept.leases.extend(LEASE_S)
+        await kept.leases.extend(20.0, at_least_s=5.0)
         now = await kept.runs.now()
-        assert await kept.leases.expire(now + timedelta(seconds=2 * LEASE_S - 5)) == []
-        assert await kept.leases.expire(now + timedelta(seconds=2 * LEASE_S + 5)) == [(ONE, 1)]
+        assert await kept.leases.expire(now + timedelta(seconds=LEASE_S + 15)) == []
+        assert await kept.leases.expire(now + timedelta(seconds=LEASE_S + 25)) == [(ONE, 1)]
+
+    async def test_an_extended_lease_has_at_least_so_much_left(self, kept: Kept) -> None:
+        await kept.running()
+        await kept.leases.extend(20.0, at_least_s=3 * LEASE_S)
+        now = await kept.runs.now()
+        assert await kept.leases.expire(now + timedelta(seconds=3 * LEASE_S - 5)) == []
+        assert await kept.leases.expire(now + timedelta(seconds=3 * LEASE_S + 5)) == [(ONE, 1)]
 
     async def test_silence_is_told_once_and_again_after_a_beat(self, kept: Kept) -> None:
         await kept.running()

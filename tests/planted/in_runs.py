@@ -100,7 +100,7 @@ BUGS = (
         "judged-without-looking",
         "B1: a reaper that could not see the database for a while ends leases at once when it is back",
         f"{_ORCHESTRATOR}/reaper.py",
-        right="await self.leases.extend(rhythm.lease_of(fleet))",
+        right="await self.leases.extend(missed_s, at_least_s=share * lease_s)",
         wrong="pass",
         catcher=by_test(
             "tests/integration/orchestrator/test_time.py", "test_who_could_not_look_does_not_judge"

@@ -151,6 +151,19 @@ async def test_who_could_not_look_does_not_judge(stage, time):
     assert (await worker.call("heartbeat")).status_code == 200
 
 
+@pytest.mark.parametrize(("left_s", "gap_s", "then_s"), [(50, 20, 50), (50, 3600, 50), (1, 20, LEASE_S / 2)])
+async def test_time_in_which_nobody_looked_uses_up_no_lease(stage, time, left_s, gap_s, then_s):
+    """A worker that died before is noticed as late as if the gap had not been; one that lives has time."""
+    await running(stage)
+    await stage.execute(f"UPDATE orchestrator.leases SET expires_at = now() + interval '{left_s - gap_s} s'")
+    now = await time.reaper.runs.now()
+    time.reaper._last = now - timedelta(seconds=gap_s)
+    await time.reaper.tick(now)
+    (lease,) = await stage.rows("leases")
+    assert abs((lease["expires_at"] - now).total_seconds() - then_s) < 5
+    assert not lease["expired"]
+
+
 async def test_after_a_start_every_lease_is_extended(stage):
     worker = await running(stage)
     await stage.execute("UPDATE orchestrator.leases SET expires_at = now() - interval '1 h'")

@@ -109,8 +109,8 @@ class Leases(Protocol):
         """Close the leases that ended before `now`: (run, epoch) of all that are closed and not yet lost."""
         ...
 
-    async def extend(self, lease_s: float) -> None:
-        """Give every open lease another `lease_s`, from now or from its end, whichever is later."""
+    async def extend(self, by_s: float, *, at_least_s: float) -> None:
+        """Put the end of every open lease off, to so long from now at least; silence begins anew."""
         ...
 
     async def silent(self, now: datetime, after_s: float) -> list[Silence]:

@@ -13,6 +13,8 @@ from cynthus.orchestrator.ports import Leases, Runs
 from cynthus.store.ports import StoreUnavailable, Why
 
 _TICKS_MISSED = 5
+_SHARE_LEFT = 0.5
+"""Of a lease, after a gap: who was about to be judged has time to be heard again."""
 _WHY = Why(actor=ACTOR)
 _log = structlog.get_logger(__name__)
 
@@ -21,7 +23,7 @@ _log = structlog.get_logger(__name__)
 class Reaper:
     """Looks every `every_s` by the database's clock.
 
-    Whoever could not look may not judge: after a gap, leases and deadlines get one lease of grace.
+    Whoever could not look may not judge: after a gap, leases last longer by as much, deadlines by a lease.
     """
 
     runs: Runs
@@ -46,8 +48,7 @@ class Reaper:
         fleet = self.heartbeats.fleet = await self.leases.count()
         rhythm = self.heartbeats.rhythm
         if self._last is None or now - self._last > timedelta(seconds=_TICKS_MISSED * self.every_s):
-            await self.leases.extend(rhythm.lease_of(fleet))
-            self._quiet_until = now + timedelta(seconds=rhythm.lease_of(fleet))
+            await self._excuse(now, rhythm.lease_of(fleet))
         self._last = now
         for silence in await self.leases.silent(now, rhythm.suspect_after_s(fleet)):
             await self._tell(silence.run_id, SuspectAttempt(silence.epoch, round(silence.seconds, 1)), now)
@@ -56,6 +57,16 @@ class Reaper:
         quiet = self._quiet_until is not None and now < self._quiet_until
         for run_id in await self.runs.due(now, only_retries=quiet):
             await self._tell(run_id, CheckTime(), now)
+
+    async def _excuse(self, now: datetime, lease_s: float) -> None:
+        """Time in which no beat may have been taken uses up no lease.
+
+        How long that was before a start is not known: a whole lease.
+        """
+        missed_s = lease_s if self._last is None else (now - self._last).total_seconds()
+        share = 1 if self._last is None else _SHARE_LEFT
+        await self.leases.extend(missed_s, at_least_s=share * lease_s)
+        self._quiet_until = now + timedelta(seconds=lease_s)
 
     async def _tell(self, run_id: str, message: Message, now: datetime) -> None:
         """One run that cannot be told must not keep the others waiting."""

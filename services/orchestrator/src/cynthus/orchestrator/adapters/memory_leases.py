@@ -33,12 +33,12 @@ class MemoryLeases:
             self._tables.leases[key].expired = True
         return ended
 
-    async def extend(self, lease_s: float) -> None:
-        """Give every open lease another `lease_s`, and silence another beginning."""
-        now, more = self._tables.clock(), timedelta(seconds=lease_s)
+    async def extend(self, by_s: float, *, at_least_s: float) -> None:
+        """Put the end of every open lease off; silence begins anew."""
+        now, more = self._tables.clock(), timedelta(seconds=by_s)
         for lease in self._tables.leases.values():
             if not lease.expired:
-                lease.expires_at = max(lease.expires_at, now) + more
+                lease.expires_at = max(lease.expires_at + more, now + timedelta(seconds=at_least_s))
                 lease.renewed_at = None if lease.renewed_at is None else now
 
     async def silent(self, now: datetime, after_s: float) -> list[Silence]:

@@ -18,7 +18,7 @@ _EXPIRE = """
     UPDATE orchestrator.leases SET expired = true WHERE expires_at < $1 OR expired RETURNING run_id, epoch"""
 _EXTEND = """
     UPDATE orchestrator.leases
-    SET expires_at = greatest(expires_at, now()) + make_interval(secs => $1),
+    SET expires_at = greatest(expires_at + make_interval(secs => $1), now() + make_interval(secs => $2)),
         renewed_at = CASE WHEN renewed_at IS NOT NULL THEN now() END
     WHERE NOT expired"""
 _SILENT = """
@@ -55,10 +55,10 @@ class PostgresLeases:
             rows = await connection.fetch(_EXPIRE, now)
         return [(row["run_id"], row["epoch"]) for row in rows]
 
-    async def extend(self, lease_s: float) -> None:
-        """Give every open lease another `lease_s`, and silence another beginning."""
+    async def extend(self, by_s: float, *, at_least_s: float) -> None:
+        """Put the end of every open lease off; silence begins anew."""
         async with self._database.connection() as connection:
-            await connection.execute(_EXTEND, lease_s)
+            await connection.execute(_EXTEND, by_s, at_least_s)
 
     async def silent(self, now: datetime, after_s: float) -> list[Silence]:
         """Those not heard for `after_s`, each silence once."""
