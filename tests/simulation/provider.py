@@ -43,6 +43,7 @@ class Provider:
         self.away = False
         self.machines: dict[str, Machine] = {}
         self.ended: dict[str, float] = {}
+        self._lives: dict[str, list[tuple[float, float]]] = {}
         self.created: list[str] = []
         self.boot: Callable[[Machine], Process] = lambda _: Process("nobody")
         self.intended: Callable[[str], bool] = lambda _: True
@@ -106,6 +107,7 @@ class Provider:
         if machine is None:
             return
         self.ended[name] = self.world.now
+        self._lives.setdefault(name, []).append((machine.since, self.world.now))
         for process in machine.boots:
             process.kill(self.world.now)
         self._changes.append((self.world.now, name, None))
@@ -113,7 +115,10 @@ class Provider:
 
     def lived(self, name: str, at: float) -> bool:
         """Whether a machine was there at a moment, in truth."""
-        return name in self.machines or self.ended.get(name, 0.0) > at
+        machine = self.machines.get(name)
+        if machine is not None and machine.since <= at:
+            return True
+        return any(since <= at < until for since, until in self._lives.get(name, ()))
 
     def listing(self) -> tuple[Listed, ...]:
         """What the API shows: each machine as it was at some moment within the lag."""

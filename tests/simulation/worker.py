@@ -26,7 +26,7 @@ from tests.simulation.world import inside
 _T = TypeVar("_T")
 _AWAY = (Unreachable, StoreUnavailable, BusUnavailable, StorageAway)
 _ANSWERS = (Fenced, MachineNotWanted, LogGap, LogsIncomplete, ManifestMissing)
-_POLL_S = 20.0
+_POLL_S = 8.0
 _GIVE_UP_S = 600.0
 
 
@@ -51,7 +51,7 @@ class Worker:
             await self.insist("provisioner", self._hello, CALL_S, None)
             while not self.leaving:
                 order = await self.insist(
-                    "orchestrator", lambda served: served.orders.next(self.name, _POLL_S), _POLL_S + 10, None
+                    "orchestrator", lambda served: served.orders.next(self.name, _POLL_S), _POLL_S + 5, None
                 )
                 if order is None:
                     continue

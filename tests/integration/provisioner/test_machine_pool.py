@@ -175,6 +175,28 @@ async def test_a_machine_that_goes_away_is_lost_to_its_run_once(pool):
     assert lost.machine == machine
 
 
+async def test_a_machine_that_starts_anew_while_its_run_gives_it_back_gets_an_answer(pool, monkeypatch):
+    await pool.request()
+    await pool.tick()
+    machine = await pool.hello()
+    await pool.tick()
+    read, released = pool.store.read, []
+
+    async def read_and_be_overtaken(stream):
+        history = await read(stream)
+        if not released:
+            released.append(stream)
+            await pool.release()
+        return history
+
+    monkeypatch.setattr(pool.store, "read", read_and_be_overtaken)
+
+    assert await pool.reconciler.hello(machine, "boot-2") is False
+    assert "vm.lost" not in await pool.kinds()
+    await pool.tick()
+    assert machine not in pool.machines.specs
+
+
 async def test_an_idle_machine_goes_when_its_time_is_over_and_its_last_run_is_told(pool):
     await pool.request()
     await pool.tick()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 _GONE = 410
 _LEAVING = frozenset({401, 403, _GONE})
-_POLL_MARGIN_S = 10.0
+_POLL_MARGIN_S = 5.0
 _MOST_DELAY_S = 5.0
 _AGAIN_S = 1.0
 _REMEMBERED = 1000
@@ -83,7 +83,7 @@ class Agent:
         settings = self._settings
         hello = self._ask(f"{settings.url}/worker/v1/hello", _greeting(settings), 10.0)
         threading.Thread(target=_warm_up, args=(settings.home,), name="warm-up", daemon=True).start()
-        url, wait_s = orders_url(hello["orders_url"]), float(hello.get("poll_s") or 25.0)
+        url, wait_s = orders_url(hello["orders_url"]), float(hello.get("poll_s") or 15.0)
         question = {"machine": settings.machine, "wait_s": wait_s}
         tidy, ahead = False, self._prepull(hello)
         while not self._leaving.is_set():

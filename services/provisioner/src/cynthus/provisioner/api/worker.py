@@ -56,7 +56,7 @@ class Invitation:
     def welcome(self, token: str) -> Welcome:
         """For the machine of this token."""
         wanted = [self._wanted(image, token) for image in self.images]
-        return Welcome(orders_url=self.orders_url, poll_s=25.0, prepull=wanted)
+        return Welcome(orders_url=self.orders_url, poll_s=15.0, prepull=wanted)
 
     def _wanted(self, image: Prepull, token: str) -> WantedImage:
         ours = self.registry_url is not None and image.url == self.registry_url.rstrip("/")

@@ -255,10 +255,15 @@ class Reconciler:
         await self._ledger.gone(machine)
 
     async def _started_anew(self, name: str) -> None:
-        machine = await self._ledger.find(name)
-        if machine is None:
+        log.warning("machine said hello again, as another worker", machine=name)
+        while (machine := await self._ledger.find(name)) is not None:
+            try:
+                await self._end_anew(machine)
+            except ConcurrentAppend:  # its run was told something meanwhile
+                continue
             return
-        log.warning("machine said hello again, as another worker", machine=name, stage=machine.stage)
+
+    async def _end_anew(self, machine: MachineRow) -> None:
         if machine.stage is Stage.HELD:
             evidence = "its worker said hello a second time, and knew nothing of the run"
             await self._lose(machine, "started anew while the run was on it", evidence)
