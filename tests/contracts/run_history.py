@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cynthus.events import RunRequested, RunSpec
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.ports import RunFilter, RunHistory
@@ -130,6 +131,16 @@ class RunHistoryContract:
         assert (await history.changes("ann", after=changes["cursor"], wait_s=0)).read()["events"] == []
         assert (await history.changes("ann", after=None, wait_s=0)).read()["events"] == []
         assert (await history.status("ann"))["runs"] == {"RUNNING": 1}
+
+    async def test_a_run_is_offered_with_all_that_was_asked_for(self, history: RunHistory, kept) -> None:
+        spec = RunSpec(snapshot="sha256:s", env={"NAME": "value"}, retries=2)
+        run_id = a_run(1)["id"]
+        offered = RunRequested(run_id=run_id, owner="ann", project="demo", name="n-1", spec=spec)
+        await history.offer(offered)
+        assert kept.offered == [offered]
+        kept.away = True
+        with pytest.raises(HistoryUnavailable):
+            await history.offer(offered)
 
     async def test_being_away_is_told(self, history: RunHistory, kept) -> None:
         kept.away = True

@@ -1,5 +1,7 @@
 """What every record of accepted runs promises."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from cynthus.events import RunQueued, RunRequested, RunSpec
@@ -77,3 +79,23 @@ class SubmissionsContract:
         assert await names(labels=("a:b",)) == ["n-1"]
         assert await names(states=("RUNNING",)) == []
         assert await names(states=("QUEUED",)) == ["n-2", "n-1"]
+
+    async def test_what_history_has_not_taken_over_in_time_is_told_by_id(
+        self, submissions: Submissions, store: EventStore
+    ) -> None:
+        for run_id, owner in ((TWO, "bob"), (ONE, "ann")):
+            await accept(store, requested(run_id, owner=owner, name=run_id))
+        accepted = await submissions.pending("ann", ONE)
+        assert accepted is not None
+        later = datetime.now(UTC) + timedelta(seconds=60)
+
+        async def ids(before: datetime = later, after: str = "", limit: int = 10) -> list[str]:
+            found = await submissions.unacknowledged(before, after=after, limit=limit)
+            return [run.requested.run_id for run in found]
+
+        assert await ids() == [ONE, TWO]
+        assert await ids(limit=1) == [ONE]
+        assert await ids(after=ONE) == [TWO]
+        assert await ids(before=accepted.created_at - timedelta(seconds=60)) == []
+        await store.append(f"run-{ONE}", [RunQueued(run_id=ONE)], expected=1, why=WHY)
+        assert await ids() == [TWO]

@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AwareDatetime
 
+from cynthus.events import RunRequested
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
@@ -55,6 +56,14 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
     @routes.get("/runs/{run}/logs")
     async def logs(run: str, owner: str, wait: float, request: Request) -> Any:
         return (await kept.logs(owner, run, dict(request.query_params), wait_s=wait)).read()
+
+    @routes.post("/runs/{run}/offer", status_code=204)
+    async def offer(run: str, request: Request) -> None:
+        offered = await request.json()
+        requested = RunRequested.model_validate(offered["request"])
+        assert (run, offered["owner"]) == (requested.run_id, requested.owner)
+        assert (offered["project"], offered["name"]) == (requested.project, requested.name)
+        await kept.offer(requested)
 
     @routes.delete("/runs/{run}", status_code=204)
     async def delete(run: str, owner: str, results: Any) -> None:

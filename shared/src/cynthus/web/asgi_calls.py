@@ -19,10 +19,17 @@ class AsgiCalls:
         self._app = app
 
     async def ask(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], *, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        body: bytes = b"",
     ) -> Reply:
         """Its answer. Raises ServiceSilent."""
-        exchange = _Exchange()
+        exchange = _Exchange(body)
         limit = asyncio.timeout(timeout_s)
         try:
             async with limit:
@@ -40,7 +47,8 @@ class AsgiCalls:
 class _Exchange:
     """What one question sends and collects."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes) -> None:
+        self.body = body
         self.status = 0
         self.parts: list[bytes] = []
         self.over = asyncio.Event()
@@ -49,7 +57,7 @@ class _Exchange:
     async def receive(self) -> Message:
         if not self._asked:
             self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": self.body, "more_body": False}
         await self.over.wait()
         return {"type": "http.disconnect"}
 

@@ -30,7 +30,14 @@ class ServiceCalls(Protocol):
     """Questions to one other service of the platform."""
 
     async def ask(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], *, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        body: bytes = b"",
     ) -> Reply:
         """Its answer; `path` is percent-encoded. Raises ServiceSilent."""
         ...

@@ -19,12 +19,21 @@ class Httpx2Calls:
         self._client = client
 
     async def ask(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], *, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        body: bytes = b"",
     ) -> Reply:
         """Its answer. Raises ServiceSilent."""
         target = f"{path}?{urlencode(query, doseq=True)}" if query else path
         try:
-            answer = await self._client.request(method, target, headers=headers, timeout=timeout_s)
+            answer = await self._client.request(
+                method, target, headers=headers, timeout=timeout_s, content=body or None
+            )
         except httpx2.HTTPError as error:
             raise ServiceSilent(f"no answer: {type(error).__name__}") from error
         return Reply(answer.status_code, answer.content)

@@ -133,6 +133,10 @@ class Submissions(Protocol):
         """Runs that history has not taken over, newest first."""
         ...
 
+    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+        """Anybody's runs accepted before then that history has not taken over, by id from after one."""
+        ...
+
 
 class RunHistory(Protocol):
     """What became of runs. Raises RunMissing, HistoryRefused, HistoryUnavailable."""
@@ -161,6 +165,10 @@ class RunHistory(Protocol):
 
     async def logs(self, owner: str, run_id: str, query: Mapping[str, str], *, wait_s: float) -> Document:
         """`chunks`, `cursor` and `over`."""
+        ...
+
+    async def offer(self, requested: RunRequested) -> None:
+        """Have a run taken over, as if its request had only now come; one that cannot be taken ends."""
         ...
 
     async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:

@@ -19,5 +19,7 @@ class GatewaySettings(BaseSettings):
     """Where the other services are asked: for images, machines, parked messages, and how they are."""
     owner_token: SecretStr | None = None
     """The local owner's token: whoever has it is the owner `local`."""
+    offer_after_s: float = 600.0
+    """A run that the orchestrator has not taken over by then is offered to it directly."""
     streams_per_owner: int = 64
     """Server-sent event streams one owner may hold open."""

@@ -21,6 +21,7 @@ from cynthus.gateway.adapters.word_file import read_words
 from cynthus.gateway.api.parts import Parts
 from cynthus.gateway.api.streams import EventStreams
 from cynthus.gateway.handlers.acknowledgements import Acknowledgements
+from cynthus.gateway.handlers.offers import Offers
 from cynthus.gateway.handlers.reading import RunReader
 from cynthus.gateway.handlers.runs import SERVICE, RunHandler
 from cynthus.gateway.handlers.snapshots import SnapshotHandler
@@ -112,10 +113,11 @@ def assemble(
 
     app = create_app(parts)
     tasks = wired(platform, app, store, {RunQueued: runs.queued})
+    offers = Offers(submissions, history, settings.offer_after_s)
     return Service(
         SERVICE,
         app,
-        tasks=(*tasks, streams.run),
+        tasks=(*tasks, streams.run, offers.run),
         checks={"database": connected},
     )
 

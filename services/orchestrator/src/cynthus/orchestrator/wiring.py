@@ -10,7 +10,7 @@ from cynthus.orchestrator.adapters.postgres_leases import PostgresLeases
 from cynthus.orchestrator.adapters.postgres_logs import PostgresLogIndex
 from cynthus.orchestrator.adapters.postgres_projection import RunTables
 from cynthus.orchestrator.adapters.postgres_runs import PostgresRuns
-from cynthus.orchestrator.api import internal, worker
+from cynthus.orchestrator.api import internal, offers, worker
 from cynthus.orchestrator.api.heartbeats import HeartbeatRoute
 from cynthus.orchestrator.api.streams import Streams
 from cynthus.orchestrator.domain.limits import Limits
@@ -19,6 +19,7 @@ from cynthus.orchestrator.handlers.attempts import Attempts
 from cynthus.orchestrator.handlers.deletion import Deletion
 from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.logs import Logs
+from cynthus.orchestrator.handlers.offers import Offers
 from cynthus.orchestrator.handlers.orders import Orders, RegistryAccess, Terms
 from cynthus.orchestrator.handlers.parked import ParkedRequests
 from cynthus.orchestrator.handlers.past import Past
@@ -58,6 +59,7 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
             Deletion(runs, index, platform.blobs, platform.secrets, bell),
             platform.internal_token,
         ),
+        offers.router(Offers(handler), platform.internal_token),
     )
     app.add_middleware(HeartbeatRoute, heartbeats=heartbeats, tokens=platform.worker_tokens, answers=ANSWERS)
     reaper = Reaper(runs, leases, handler, heartbeats, settings.tick_s)

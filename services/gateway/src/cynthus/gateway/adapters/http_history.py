@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
+from cynthus.events import RunRequested
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.ports import Document, Json, RunFilter
 from cynthus.web.calls import Query, Reply, ServiceCalls, ServiceSilent
@@ -59,6 +60,17 @@ class HttpRunHistory:
         asked: Query = {"owner": owner, "wait": wait_s, **query}
         return await self._get(f"{_path(run_id)}/logs", asked, wait_s)
 
+    async def offer(self, requested: RunRequested) -> None:
+        """Have a run taken over; what may not be understood is sent beside what always is."""
+        offered = {
+            "owner": requested.owner,
+            "project": requested.project,
+            "name": requested.name,
+            "request": requested.model_dump(mode="json"),
+        }
+        path = f"{_path(requested.run_id)}/offer"
+        await self._ask("POST", path, {}, 0.0, orjson.dumps(offered))
+
     async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:
         """Forget a run that is over."""
         await self._ask("DELETE", _path(run_id), {"owner": owner, "results": results}, 0.0)
@@ -78,10 +90,11 @@ class HttpRunHistory:
             raise HistoryUnavailable("run history gave an answer that is no JSON object")
         return Document(body)
 
-    async def _ask(self, method: str, path: str, query: Query, wait_s: float) -> Reply:
+    async def _ask(self, method: str, path: str, query: Query, wait_s: float, body: bytes = b"") -> Reply:
         timeout_s = _TIMEOUT_S + wait_s
+        headers = self._headers | ({"Content-Type": "application/json"} if body else {})
         try:
-            reply = await self._orchestrator.ask(method, path, query, self._headers, timeout_s=timeout_s)
+            reply = await self._orchestrator.ask(method, path, query, headers, timeout_s=timeout_s, body=body)
         except ServiceSilent as error:
             raise HistoryUnavailable("the orchestrator cannot be reached now") from error
         if reply.ok:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
+from cynthus.events import RunRequested
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.domain.resources import FINAL_STATES
 from cynthus.gateway.ports import Document, Json, RunFilter
@@ -18,6 +19,7 @@ class MemoryRunHistory:
 
     def __init__(self) -> None:
         self.away = False
+        self.offered: list[RunRequested] = []
         self._runs: dict[tuple[str, str], Json] = {}
         self._past: dict[str, list[tuple[datetime, Json]]] = {}
         self._events: dict[str, list[Json]] = {}
@@ -113,6 +115,11 @@ class MemoryRunHistory:
             return {"chunks": found, "cursor": cursor, "over": over}, bool(found) or over
 
         return await self._until(look, wait_s)
+
+    async def offer(self, requested: RunRequested) -> None:
+        """Keep it in `offered`."""
+        self._reach()
+        self.offered.append(requested)
 
     async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:
         """Forget a run that is over."""

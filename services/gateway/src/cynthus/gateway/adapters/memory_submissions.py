@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cynthus.events import RunQueued, RunRequested
 from cynthus.gateway.ports import Accepted, KeyTaken, RunFilter
@@ -64,6 +65,12 @@ class MemorySubmissions:
             if wanted.project in {None, run.requested.project} and wanted.name in {None, run.requested.name}
         ]
         return [run for run in found[:limit] if labels <= set(run.requested.labels.items())]
+
+    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+        """Anybody's runs accepted before then that history has not taken over, by id."""
+        runs = sorted(self._runs.items())
+        left = [run.accepted for run_id, run in runs if run_id > after and not run.acknowledged]
+        return [accepted for accepted in left if accepted.created_at < before][:limit]
 
     def check(self, recorded: Sequence[Recorded]) -> None:
         """Raises KeyTaken."""

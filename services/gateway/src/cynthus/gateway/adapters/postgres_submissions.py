@@ -1,6 +1,7 @@
 """Accepted runs in PostgreSQL: a projection, written in the transaction that records a run."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import asyncpg
 import orjson
@@ -26,6 +27,8 @@ _LIST = f"""{_ACCEPTED}
     WHERE s.owner = $1 AND NOT s.acknowledged
       AND ($2::text IS NULL OR s.project = $2) AND ($3::text IS NULL OR s.name = $3)
     ORDER BY s.run_id DESC LIMIT $4"""
+_UNACKNOWLEDGED = f"""{_ACCEPTED}
+    WHERE NOT s.acknowledged AND s.created_at < $1 AND s.run_id > $2 ORDER BY s.run_id LIMIT $3"""
 _NEXT_NUMBER = """
     SELECT 1 + coalesce(max(substring(name FROM '[0-9]+$')::bigint), 0) FROM gateway.submissions
     WHERE owner = $1 AND project = $2 AND name_generated AND starts_with(name, $3 || '-')"""
@@ -82,6 +85,12 @@ class PostgresSubmissions:
         labels = {tuple(label.partition(":")[::2]) for label in wanted.labels}
         found = [_accepted(row) for row in rows]
         return [accepted for accepted in found if labels <= set(accepted.requested.labels.items())]
+
+    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+        """Anybody's runs accepted before then that history has not taken over, by id."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_UNACKNOWLEDGED, before, after, limit)
+        return [_accepted(row) for row in rows]
 
 
 async def _add(connection: Connection, requested: RunRequested, fact: Recorded) -> None:
