@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cynthus.events import RunRequested, RunSpec
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
-from cynthus.gateway.ports import RunFilter, RunHistory
+from cynthus.gateway.ports import RunFilter, RunHistory, Untaken
 
 ANY = RunFilter()
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -133,9 +132,7 @@ class RunHistoryContract:
         assert (await history.status("ann"))["runs"] == {"RUNNING": 1}
 
     async def test_a_run_is_offered_with_all_that_was_asked_for(self, history: RunHistory, kept) -> None:
-        spec = RunSpec(snapshot="sha256:s", env={"NAME": "value"}, retries=2)
-        run_id = a_run(1)["id"]
-        offered = RunRequested(run_id=run_id, owner="ann", project="demo", name="n-1", spec=spec)
+        offered = Untaken(a_run(1)["id"], "ann", "demo", "n-1", {"spec": {"env": {"NAME": "ä"}}})
         await history.offer(offered)
         assert kept.offered == [offered]
         kept.away = True

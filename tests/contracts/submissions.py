@@ -90,8 +90,9 @@ class SubmissionsContract:
         later = datetime.now(UTC) + timedelta(seconds=60)
 
         async def ids(before: datetime = later, after: str = "", limit: int = 10) -> list[str]:
-            found = await submissions.unacknowledged(before, after=after, limit=limit)
-            return [run.requested.run_id for run in found]
+            found = await submissions.untaken(before, after=after, limit=limit)
+            assert all(run.request["run_id"] == run.run_id for run in found)
+            return [run.run_id for run in found]
 
         assert await ids() == [ONE, TWO]
         assert await ids(limit=1) == [ONE]

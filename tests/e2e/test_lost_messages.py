@@ -1,6 +1,7 @@
 """A bus that loses every message for ever: runs are slower, and nothing else."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import asyncpg
@@ -27,6 +28,12 @@ CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON orchestrator.inbox FOR EACH ROW
 INSERT INTO gateway.events (stream, version, id, type, source, actor, decided, data) VALUES \
 ('run-run_x', 1, 'evt_poison', 'dev.cynthus.run.cancel-requested.v1', 'gateway', 'user:x', true, \
 '{"run_id": "run_x"}');
+"""
+UNREADABLE = """
+CREATE FUNCTION bus.garble() RETURNS trigger LANGUAGE plpgsql AS \
+'BEGIN NEW.data = jsonb_set(NEW.data, ''{spec,retries}'', ''"two"''); RETURN NEW; END';
+CREATE TRIGGER garble BEFORE INSERT ON gateway.events FOR EACH ROW \
+WHEN (NEW.type = 'dev.cynthus.run.requested.v1') EXECUTE FUNCTION bus.garble();
 """
 
 
@@ -88,3 +95,24 @@ def test_a_fact_that_cannot_be_handled_is_parked_and_the_runs_behind_it_go_on(
         assert run_succeeds(home, project, "behind")["state"] == "SUCCEEDED"
         [parked] = execute(url, "SELECT event_id FROM orchestrator.parked")
         assert parked["event_id"] == "evt_poison"
+
+
+def test_a_run_whose_request_nobody_can_read_fails_and_says_so(
+    postgres_server: str, tmp_path: Path, project: Path
+):
+    (project / "main.py").write_text("")
+    with (
+        database(postgres_server) as url,
+        five_processes(tmp_path, url, **SOON, CYNTHUS_GATEWAY_OFFER_AFTER_S="3") as home,
+    ):
+        lose_everything(url)
+        for statement in UNREADABLE.strip().splitlines():
+            execute(url, statement)
+        home.cynthus("run", "-d", "--name", "garbled", cwd=project)
+        deadline = time.monotonic() + 60
+        while not execute(url, "SELECT FROM gateway.submissions WHERE acknowledged"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        run = home.run_of("garbled")
+        assert (run["state"], run["cause"]["code"]) == ("FAILED", "internal_error")
+        assert "spec.retries" in run["cause"]["evidence"][0]

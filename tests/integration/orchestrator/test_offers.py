@@ -7,6 +7,7 @@ import pytest
 
 from cynthus.events import RunRequested
 from cynthus.gateway.adapters.http_history import HttpRunHistory
+from cynthus.gateway.ports import Untaken
 from cynthus.web.httpx2_calls import Httpx2Calls
 from tests.integration.orchestrator.scenes import pinned, request
 from tests.integration.orchestrator.stage import INTERNAL, Stage
@@ -22,8 +23,10 @@ async def offer(stage: Stage, requested: RunRequested, **changes: Any) -> httpx2
 
 async def test_a_request_that_never_came_is_taken_from_the_offer_and_once(stage: Stage) -> None:
     requested = request()
+    names = (requested.run_id, requested.owner, requested.project, requested.name)
+    offered = Untaken(*names, requested.model_dump(mode="json"))
     for _ in range(2):
-        await HttpRunHistory(Httpx2Calls(stage.client), INTERNAL).offer(requested)
+        await HttpRunHistory(Httpx2Calls(stage.client), INTERNAL).offer(offered)
     kinds = await stage.kinds(requested.run_id)
     assert kinds[:2] == ["run.requested", "run.queued"]
     assert kinds.count("run.requested") == 1

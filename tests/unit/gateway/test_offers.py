@@ -58,7 +58,7 @@ async def scene():
 async def test_what_is_not_taken_over_is_offered_when_it_is_overdue_and_again(scene):
     assert await scene.after(590) == []
     assert await scene.after(610) == [ONE, TWO]
-    assert scene.history.offered == ASKED
+    assert [run.request for run in scene.history.offered] == [run.model_dump(mode="json") for run in ASKED]
     assert await scene.after(670) == [ONE, TWO]
 
 

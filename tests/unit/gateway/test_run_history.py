@@ -8,11 +8,10 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import AwareDatetime
 
-from cynthus.events import RunRequested
 from cynthus.gateway.adapters.http_history import HttpRunHistory
 from cynthus.gateway.adapters.memory_history import MemoryRunHistory
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
-from cynthus.gateway.ports import RunFilter
+from cynthus.gateway.ports import RunFilter, Untaken
 from cynthus.web.asgi_calls import AsgiCalls
 from cynthus.web.auth import require_internal
 from cynthus.web.httpx2_calls import Httpx2Calls
@@ -60,10 +59,7 @@ def orchestrator(kept: MemoryRunHistory) -> FastAPI:
     @routes.post("/runs/{run}/offer", status_code=204)
     async def offer(run: str, request: Request) -> None:
         offered = await request.json()
-        requested = RunRequested.model_validate(offered["request"])
-        assert (run, offered["owner"]) == (requested.run_id, requested.owner)
-        assert (offered["project"], offered["name"]) == (requested.project, requested.name)
-        await kept.offer(requested)
+        await kept.offer(Untaken(run, **offered))
 
     @routes.delete("/runs/{run}", status_code=204)
     async def delete(run: str, owner: str, results: Any) -> None:

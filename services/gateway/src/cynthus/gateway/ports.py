@@ -53,6 +53,17 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Untaken:
+    """A run that was accepted and not taken over; `request` as it was recorded, by whichever version."""
+
+    run_id: str
+    owner: str
+    project: str
+    name: str
+    request: Json
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs a list shows; `labels` as `key:value`."""
 
@@ -133,7 +144,7 @@ class Submissions(Protocol):
         """Runs that history has not taken over, newest first."""
         ...
 
-    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+    async def untaken(self, before: datetime, *, after: str, limit: int) -> list[Untaken]:
         """Anybody's runs accepted before then that history has not taken over, by id from after one."""
         ...
 
@@ -167,7 +178,7 @@ class RunHistory(Protocol):
         """`chunks`, `cursor` and `over`."""
         ...
 
-    async def offer(self, requested: RunRequested) -> None:
+    async def offer(self, run: Untaken) -> None:
         """Have a run taken over, as if its request had only now come; one that cannot be taken ends."""
         ...
 

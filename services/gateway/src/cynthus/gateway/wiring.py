@@ -113,7 +113,7 @@ def assemble(
 
     app = create_app(parts)
     tasks = wired(platform, app, store, {RunQueued: runs.queued})
-    offers = Offers(submissions, history, settings.offer_after_s)
+    offers = Offers(submissions, history, settings.offer_after_s, settings.offer_after_s / 10)
     return Service(
         SERVICE,
         app,

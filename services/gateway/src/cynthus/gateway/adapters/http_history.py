@@ -8,9 +8,8 @@ from urllib.parse import quote
 
 import orjson
 
-from cynthus.events import RunRequested
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
-from cynthus.gateway.ports import Document, Json, RunFilter
+from cynthus.gateway.ports import Document, Json, RunFilter, Untaken
 from cynthus.web.calls import Query, Reply, ServiceCalls, ServiceSilent
 
 _TIMEOUT_S = 10.0
@@ -60,16 +59,10 @@ class HttpRunHistory:
         asked: Query = {"owner": owner, "wait": wait_s, **query}
         return await self._get(f"{_path(run_id)}/logs", asked, wait_s)
 
-    async def offer(self, requested: RunRequested) -> None:
+    async def offer(self, run: Untaken) -> None:
         """Have a run taken over; what may not be understood is sent beside what always is."""
-        offered = {
-            "owner": requested.owner,
-            "project": requested.project,
-            "name": requested.name,
-            "request": requested.model_dump(mode="json"),
-        }
-        path = f"{_path(requested.run_id)}/offer"
-        await self._ask("POST", path, {}, 0.0, orjson.dumps(offered))
+        offered = {"owner": run.owner, "project": run.project, "name": run.name, "request": run.request}
+        await self._ask("POST", f"{_path(run.run_id)}/offer", {}, 0.0, orjson.dumps(offered))
 
     async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:
         """Forget a run that is over."""

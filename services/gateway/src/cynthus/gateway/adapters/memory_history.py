@@ -6,10 +6,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
-from cynthus.events import RunRequested
 from cynthus.gateway.domain.problems import HistoryRefused, HistoryUnavailable, RunMissing
 from cynthus.gateway.domain.resources import FINAL_STATES
-from cynthus.gateway.ports import Document, Json, RunFilter
+from cynthus.gateway.ports import Document, Json, RunFilter, Untaken
 
 _MIN_PREFIX = 8
 
@@ -19,7 +18,7 @@ class MemoryRunHistory:
 
     def __init__(self) -> None:
         self.away = False
-        self.offered: list[RunRequested] = []
+        self.offered: list[Untaken] = []
         self._runs: dict[tuple[str, str], Json] = {}
         self._past: dict[str, list[tuple[datetime, Json]]] = {}
         self._events: dict[str, list[Json]] = {}
@@ -116,10 +115,10 @@ class MemoryRunHistory:
 
         return await self._until(look, wait_s)
 
-    async def offer(self, requested: RunRequested) -> None:
+    async def offer(self, run: Untaken) -> None:
         """Keep it in `offered`."""
         self._reach()
-        self.offered.append(requested)
+        self.offered.append(run)
 
     async def delete(self, owner: str, run_id: str, *, results: Literal["keep", "delete"]) -> None:
         """Forget a run that is over."""

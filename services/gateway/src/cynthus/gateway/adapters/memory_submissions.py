@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cynthus.events import RunQueued, RunRequested
-from cynthus.gateway.ports import Accepted, KeyTaken, RunFilter
+from cynthus.gateway.ports import Accepted, KeyTaken, RunFilter, Untaken
 from cynthus.store.ports import Recorded
 
 _MIN_PREFIX = 8
@@ -66,11 +66,11 @@ class MemorySubmissions:
         ]
         return [run for run in found[:limit] if labels <= set(run.requested.labels.items())]
 
-    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+    async def untaken(self, before: datetime, *, after: str, limit: int) -> list[Untaken]:
         """Anybody's runs accepted before then that history has not taken over, by id."""
         runs = sorted(self._runs.items())
         left = [run.accepted for run_id, run in runs if run_id > after and not run.acknowledged]
-        return [accepted for accepted in left if accepted.created_at < before][:limit]
+        return [_untaken(accepted.requested) for accepted in left if accepted.created_at < before][:limit]
 
     def check(self, recorded: Sequence[Recorded]) -> None:
         """Raises KeyTaken."""
@@ -104,6 +104,10 @@ class MemorySubmissions:
 
     def _pending(self, owner: str) -> list[Accepted]:
         return [run for run in self._of(owner) if not self._runs[run.requested.run_id].acknowledged]
+
+
+def _untaken(run: RunRequested) -> Untaken:
+    return Untaken(run.run_id, run.owner, run.project, run.name, run.model_dump(mode="json"))
 
 
 def _collide(one: RunRequested, other: RunRequested) -> bool:

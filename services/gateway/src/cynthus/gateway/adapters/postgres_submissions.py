@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 
 from cynthus.events import RunQueued, RunRequested
-from cynthus.gateway.ports import Accepted, KeyTaken, RunFilter
+from cynthus.gateway.ports import Accepted, KeyTaken, RunFilter, Untaken
 from cynthus.store.database import Connection, Database
 from cynthus.store.ports import Recorded
 
@@ -27,7 +27,9 @@ _LIST = f"""{_ACCEPTED}
     WHERE s.owner = $1 AND NOT s.acknowledged
       AND ($2::text IS NULL OR s.project = $2) AND ($3::text IS NULL OR s.name = $3)
     ORDER BY s.run_id DESC LIMIT $4"""
-_UNACKNOWLEDGED = f"""{_ACCEPTED}
+_UNTAKEN = """
+    SELECT s.run_id, s.owner, s.project, s.name, e.data::text AS data FROM gateway.submissions s
+    JOIN gateway.events e ON e.stream = 'run-' || s.run_id AND e.version = 1
     WHERE NOT s.acknowledged AND s.created_at < $1 AND s.run_id > $2 ORDER BY s.run_id LIMIT $3"""
 _NEXT_NUMBER = """
     SELECT 1 + coalesce(max(substring(name FROM '[0-9]+$')::bigint), 0) FROM gateway.submissions
@@ -86,11 +88,14 @@ class PostgresSubmissions:
         found = [_accepted(row) for row in rows]
         return [accepted for accepted in found if labels <= set(accepted.requested.labels.items())]
 
-    async def unacknowledged(self, before: datetime, *, after: str, limit: int) -> list[Accepted]:
+    async def untaken(self, before: datetime, *, after: str, limit: int) -> list[Untaken]:
         """Anybody's runs accepted before then that history has not taken over, by id."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_UNACKNOWLEDGED, before, after, limit)
-        return [_accepted(row) for row in rows]
+            rows = await connection.fetch(_UNTAKEN, before, after, limit)
+        return [
+            Untaken(row["run_id"], row["owner"], row["project"], row["name"], orjson.loads(row["data"]))
+            for row in rows
+        ]
 
 
 async def _add(connection: Connection, requested: RunRequested, fact: Recorded) -> None:

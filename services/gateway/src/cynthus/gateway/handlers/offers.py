@@ -42,13 +42,13 @@ class Offers:
     async def tick(self) -> None:
         """Offer what is overdue. One that is not taken does not keep the others waiting: they are next."""
         before = self.now() - timedelta(seconds=self.after_s)
-        overdue = await self.submissions.unacknowledged(before, after=self._after, limit=_AT_ONCE)
-        self._after = overdue[-1].requested.run_id if len(overdue) == _AT_ONCE else ""
-        for accepted in overdue:
-            run_id = accepted.requested.run_id
+        overdue = await self.submissions.untaken(before, after=self._after, limit=_AT_ONCE)
+        self._after = overdue[-1].run_id if len(overdue) == _AT_ONCE else ""
+        for run in overdue:
+            run_id = run.run_id
             _log.warning("history has not taken a run over: it is offered again", run_id=run_id)
             try:
-                await self.history.offer(accepted.requested)
+                await self.history.offer(run)
             except HistoryRefused as refusal:
                 _log.warning("an offer was refused", run_id=run_id, error=str(refusal))
             except HistoryUnavailable as outage:
