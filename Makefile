@@ -13,7 +13,7 @@ PACKAGES := $(wildcard shared/src services/*/src worker/src cli/src embedded/src
 # Compiled at once: the command must answer quickly from its first use, whatever PYTHONDONTWRITEBYTECODE says.
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
-.PHONY: help setup setup-dev run test check fmt lock docs bench simulate chaos soak planted up down clean
+.PHONY: help setup setup-dev run test lint check fmt lock docs bench simulate chaos soak planted up down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -45,10 +45,12 @@ run: setup ## do the main job: run examples/digits on this machine
 test: setup-dev ## run all tests; what is not on this machine is named at the end
 	@$(BIN)/python -m pytest
 
-check: setup-dev ## format, lint, types, import contracts, unit tests: under a minute
+lint: setup-dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+
+check: lint ## lint and unit tests: under two minutes
 	@$(BIN)/python -m pytest -q tests/unit tests/architecture
 
 fmt: setup-dev ## format
