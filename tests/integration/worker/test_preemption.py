@@ -37,7 +37,7 @@ def test_a_notice_saves_the_checkpoint_first_then_the_rest(
     platform: PlatformForWorkers, worker: Worker
 ) -> None:
     given = platform.give(SAVES_WHEN_ASKED)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
 
     worker.process.send_signal(signal.SIGTERM)
 
@@ -59,7 +59,7 @@ def test_a_machine_that_says_that_it_goes_is_believed(
 ) -> None:
     worker = start_worker(CYNTHUS_WORKER_NOTICE_URL=metadata.url)
     given = platform.give(SAVES_WHEN_ASKED)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
     assert metadata.waiting.wait(20)
     assert not given.done.is_set()
 
@@ -94,7 +94,7 @@ def test_no_metadata_server_is_no_trouble(platform: PlatformForWorkers, start_wo
 
 def test_no_order_is_taken_after_a_notice(platform: PlatformForWorkers, worker: Worker) -> None:
     given = platform.give(STUBBORN, grace_s=1.0)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
 
     worker.process.send_signal(signal.SIGTERM)
     later = platform.give("print('never')")
@@ -111,7 +111,7 @@ def test_a_long_grace_is_cut_to_the_time_there_is(
 ) -> None:
     worker = start_worker(CYNTHUS_WORKER_LEAVE_S="4")
     given = platform.give(STUBBORN, grace_s=300.0)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
     if asked_before:
         given.stop = "cancelled"
         time.sleep(1.0)
@@ -130,7 +130,7 @@ def test_a_report_does_not_wait_for_what_cannot_be_saved_in_time(
 ) -> None:
     worker = start_worker(CYNTHUS_WORKER_LEAVE_S="3")
     given = platform.give(SAVES_WHEN_ASKED)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
     platform.faults.append(Fault(call, "503", times=1000, seconds=20))
 
     begun = time.monotonic()
@@ -152,7 +152,7 @@ def test_a_report_does_not_wait_for_a_log_that_cannot_be_sent_in_time(
     platform.logs_may_be_cut = True
     worker = start_worker(CYNTHUS_WORKER_LEAVE_S="3")
     given = platform.give(SAVES_WHEN_ASKED)
-    given.wait_for_text(b"ready")
+    given.wait_for_text(b"ready\n")
     if arrives:
         platform.logs_answered_after_s = 20.0
     else:
