@@ -53,7 +53,7 @@ def test_who_lost_a_worker_learns_what_happened_and_what_was_done(laptop, tmp_pa
     assert run["state"] == "SUCCEEDED", run["cause"]
     lost = run["attempts"][0]
     shown = told("show", "mine")
-    for part in ("lost_machine", "(infrastructure 1 of 5)", "from  the last checkpoint of attempt 1"):
+    for part in ("worker_failed", "(infrastructure 1 of 5)", "from  the last checkpoint of attempt 1"):
         assert part in shown
     story = told("why", "mine")
     places = [story.index(part) for part in ("Attempt 1 ran", lost["cause"]["message"], "Attempt 2 ran")]

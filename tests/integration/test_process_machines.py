@@ -1,9 +1,12 @@
 """Worker processes on this host as machines."""
 
+import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cynthus.provisioner.adapters.processes import ProcessMachines
@@ -19,6 +22,14 @@ async def machines(tmp_path):
         await until_gone(provider, name)
 
 
+async def until(condition):
+    """What another process does takes a moment."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 class TestProcessMachines(MachinesContract):
     async def test_another_provider_on_the_same_home_sees_the_same_machines(self, machines, tmp_path):
         await machines.create(spec("cyn-a"))
@@ -30,6 +41,20 @@ class TestProcessMachines(MachinesContract):
         (pid,) = machines._scan().values()
         os.kill(pid, signal.SIGKILL)
         await until_gone(machines, "cyn-a")
+
+    async def test_a_machine_is_there_while_somebody_can_take_its_workers_place(self, machines):
+        await machines.create(spec("cyn-a"))
+        worker = psutil.Process(machines._scan()["cyn-a"])
+        await until(
+            lambda: "cynthus-supervisor" in [line for one in worker.children() for line in one.cmdline()]
+        )
+        (keeper,) = worker.children()
+        keeper.suspend()
+        worker.kill()
+        worker.wait()
+        assert await names(machines) == {"cyn-a"}
+        await until_gone(machines, "cyn-a")
+        assert not keeper.is_running() or keeper.status() == psutil.STATUS_ZOMBIE
 
     async def test_a_machine_that_does_not_react_is_killed(self, machines):
         await machines.create(spec("cyn-a"))
@@ -55,6 +80,7 @@ class TestProcessMachines(MachinesContract):
         monkeypatch.setenv("CYNTHUS_SECRETS_KEY", "canary-7c20")
         await machines.create(spec("cyn-a"))
         (pid,) = machines._scan().values()
+        await until(Path(f"/proc/{pid}/environ").read_bytes)
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"CYNTHUS_WORKER_SANDBOX=off" in environment
         assert b"canary-7c20" not in environment

@@ -15,7 +15,7 @@ from cynthus.containers.errors import EngineUnavailable
 from cynthus.containers.labels import HOME
 from tests.fixtures.environment_image import EnvironmentImage
 from tests.fixtures.platform_for_workers import Given, PlatformForWorkers
-from tests.integration.worker.conftest import Worker
+from tests.integration.worker.conftest import Worker, end_for_good, wait_for, workers_of
 
 Give = Callable[..., Given]
 
@@ -96,25 +96,6 @@ def give(platform: PlatformForWorkers, environment_image: EnvironmentImage) -> G
     return give
 
 
-def workers_of(home: Path) -> list[psutil.Process]:
-    """The agents that work in this home, without their supervisors."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "cynthus.worker" in command and str(home.resolve()) in command:
-            found.append(process)
-    return found
-
-
-def end_for_good(agent: psutil.Process) -> None:
-    """With its keeper, before that can take its place."""
-    both = [*agent.children(), agent]
-    for process in both:
-        process.suspend()
-    for process in both:
-        process.kill()
-
-
 @contextmanager
 def connecting(path: str) -> Iterator[Engine]:
     deadline = time.monotonic() + 20
@@ -126,13 +107,6 @@ def connecting(path: str) -> Iterator[Engine]:
             time.sleep(0.2)
         else:
             return
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import psutil
 
 from cynthus.containers.discovery import connect
 from cynthus.containers.errors import EngineUnavailable
-from tests.integration.containers.conftest import wait_for
+from tests.integration.worker.conftest import wait_for
 
 _BRIDGE = "cyn-docker0"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.platform_for_workers import PlatformForWorkers
-from tests.integration.containers.conftest import Give, wait_for, workers_of
-from tests.integration.worker.conftest import Worker, gone
+from tests.integration.containers.conftest import Give
+from tests.integration.worker.conftest import Worker, gone, wait_for, workers_of
 
 pytestmark = [
     pytest.mark.needs("docker", "docker-registry", "mmdebstrap", "skopeo", "root"),

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.containers.conftest import Give, wait_for
+from tests.integration.containers.conftest import Give
+from tests.integration.worker.conftest import wait_for
 
 pytestmark = [
     pytest.mark.needs("docker", "docker-registry", "mmdebstrap", "skopeo", "root"),

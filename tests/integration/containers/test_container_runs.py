@@ -14,8 +14,8 @@ from tests.fixtures.base_image import BaseImage
 from tests.fixtures.environment_image import push_image
 from tests.fixtures.platform_for_workers import PlatformForWorkers
 from tests.fixtures.registry import RunningRegistry
-from tests.integration.containers.conftest import Give, wait_for
-from tests.integration.worker.conftest import Worker
+from tests.integration.containers.conftest import Give
+from tests.integration.worker.conftest import Worker, wait_for
 
 pytestmark = [
     pytest.mark.needs("docker", "docker-registry", "mmdebstrap", "skopeo", "root"),

@@ -12,8 +12,8 @@ from cynthus.containers.labels import HOME
 from cynthus.provisioner.adapters.left_containers import LeftContainers
 from cynthus.provisioner.adapters.processes import ProcessMachines
 from tests.fixtures.platform_for_workers import Fault, Given, PlatformForWorkers
-from tests.integration.containers.conftest import Give, end_for_good, wait_for, workers_of
-from tests.integration.worker.conftest import Worker
+from tests.integration.containers.conftest import Give
+from tests.integration.worker.conftest import Worker, end_for_good, wait_for, workers_of
 
 pytestmark = pytest.mark.needs("docker", "docker-registry", "mmdebstrap", "skopeo", "root")
 

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def start_worker(platform: PlatformForWorkers, tmp_path: Path, sandbox: str) -> 
         given.fenced = True
     for worker in started:
         worker.end()
+        for left in workers_of(worker.home):
+            end_for_good(left)
     print((tmp_path / "worker.log").read_text())
 
 
@@ -108,3 +111,29 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def workers_of(home: Path) -> list[psutil.Process]:
+    """The agents that work in this home, without their supervisors."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "cynthus.worker" in command and str(home.resolve()) in command:
+            found.append(process)
+    return found
+
+
+def end_for_good(agent: psutil.Process) -> None:
+    """With its keeper, before that can take its place."""
+    both = [*agent.children(), agent]
+    for process in both:
+        process.suspend()
+    for process in both:
+        process.kill()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)

@@ -1,4 +1,3 @@
-import os
 import signal
 import time
 
@@ -85,23 +84,6 @@ def test_a_cancel_while_things_are_made_ready_ends_the_attempt(
 
     assert given.result["cause"]["code"] == "cancelled"
     assert not given.started
-
-
-def test_the_user_process_dies_with_a_killed_agent(platform: PlatformForWorkers, worker: Worker) -> None:
-    given = platform.give(
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n"
-        "    time.sleep(1000)\ntime.sleep(0.1)\nprint(os.getpid(), 'ready', flush=True)\ntime.sleep(1000)\n"
-    )
-    given.wait_for_text(b"ready")
-    pids = [process.pid for process in worker.tree]
-
-    worker.kill()
-
-    deadline = time.monotonic() + 10
-    while not all(map(gone, pids)) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert len(pids) >= 3
-    assert all(map(gone, pids))
 
 
 def test_a_killed_supervisor_ends_the_attempt_and_the_worker(

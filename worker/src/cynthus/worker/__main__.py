@@ -12,7 +12,7 @@ from cynthus.worker.settings import Settings, SettingsInvalid, read_settings, sa
 def main() -> int:
     """The exit code: 0 after leaving in order, 1 after a refusal, 2 for settings that cannot work."""
     try:
-        token, held = handover.receive(os.environ)
+        token, held, revivals = handover.receive(os.environ)
         settings = read_settings(sys.argv[1:], os.environ, token)
         os.makedirs(settings.home, mode=0o700, exist_ok=True)
     except (SettingsInvalid, OSError, ValueError) as problem:
@@ -20,7 +20,7 @@ def main() -> int:
         return 2
     os.umask(0o022)
     kernel.hide_memory()
-    keeper = supervisor.start(handover.revival(settings.token, held), held.holding if held else None)
+    keeper = supervisor.start(handover.revival(settings.token, revivals), held.holding if held else None)
     return _run(settings, keeper, held)
 
 
@@ -39,6 +39,7 @@ def _run(settings: Settings, keeper: supervisor.Supervisor, held: handover.Held 
     while True:
         ready = dict(poller.poll())
         if agent.ended in ready:
+            keeper.dismiss()
             return agent.code
         agent.leave(signal.Signals(os.read(wake, 4096)[0]).name)
 

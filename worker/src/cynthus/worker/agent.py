@@ -39,7 +39,7 @@ class Agent:
         self._leaving = threading.Event()
         self._notice: Notice | None = None
         self._taking = False
-        self._asked = 0.0
+        self._asked = time.monotonic()
         self._attempt: Attempt | None = None
         self._taken: dict[str, None] = {}
         self._lock = threading.Lock()

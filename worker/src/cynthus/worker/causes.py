@@ -167,6 +167,7 @@ def _asked(ending: Ending) -> Cause:
         "disk_full": full("the program's log"),
         "preempted": Cause("preempted", "the machine was told to stop"),
         "worker_failed": Cause("worker_failed", "the program's supervisor was killed"),
+        "worker_killed": Cause("worker_failed", "the worker was killed, and the program with it"),
     }
     reason = ending.reason or ""
     return causes.get(reason, Cause(reason, f"the attempt was stopped: {reason}"))

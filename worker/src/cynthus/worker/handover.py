@@ -19,7 +19,6 @@ class Held(NamedTuple):
     facts: dict[str, Any]
     descriptors: tuple[int, ...]
     """The first is the lock of the workspace."""
-    revivals: int
 
     @property
     def holding(self) -> Holding:
@@ -32,11 +31,18 @@ class Held(NamedTuple):
         return self.descriptors[0]
 
 
-def revival(token: str, held: Held | None) -> Revive:
-    """What turns the keeper into the next worker."""
-    revivals = held.revivals if held else 0
+class Handover(NamedTuple):
+    """What a worker is told by the one that it replaces; `revivals` counts those."""
 
-    def revive(facts: Mapping[str, Any], descriptors: Sequence[int]) -> NoReturn:
+    token: str = ""
+    held: Held | None = None
+    revivals: int = 0
+
+
+def revival(token: str, revivals: int) -> Revive:
+    """What turns the keeper into the next worker."""
+
+    def revive(facts: Mapping[str, Any] | None, descriptors: Sequence[int]) -> NoReturn:
         if revivals >= _MOST_REVIVALS:
             os._exit(1)
         told = {"token": token, "held": facts, "descriptors": list(descriptors), "revivals": revivals + 1}
@@ -50,15 +56,16 @@ def revival(token: str, held: Held | None) -> Revive:
     return revive
 
 
-def receive(environment: MutableMapping[str, str]) -> tuple[str, Held | None]:
+def receive(environment: MutableMapping[str, str]) -> Handover:
     """The machine's token and what is to be taken over; nothing for a worker that was started afresh."""
     number = environment.pop(_VARIABLE, "")
     if not number:
-        return "", None
+        return Handover()
     with os.fdopen(int(number), "rb") as file:
         file.seek(0)
         told = json.load(file)
     for descriptor in told["descriptors"]:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only parameter
-    held = told["held"]
-    return told["token"], Held(held["order"], held["facts"], tuple(told["descriptors"]), told["revivals"])
+    found = told["held"]
+    held = found and Held(found["order"], found["facts"], tuple(told["descriptors"]))
+    return Handover(told["token"], held, told["revivals"])

@@ -76,6 +76,8 @@ class Heartbeat:
         """Write renewals down. Where a killed worker did so, its lease goes on, and the first beat is due."""
         if journal.renewed is not None:
             self._renewed, self._next_s = journal.renewed, 0.0
+        else:
+            journal.renew(self._renewed)
         self._journal = journal
 
     def stop(self) -> None:

@@ -2,8 +2,8 @@
 
 It is forked before the agent has threads. Orphans of the user's process become its children, so nothing
 escapes; and when the agent dies, however it dies, its end of the channel closes and everything is killed.
-What runs in a container is not below it: for that it holds what another agent needs to take it over, and
-becomes that agent.
+Then it becomes the next agent, with what it held for it: what to report of the attempt, and a container that
+is not below it and goes on.
 """
 
 import os
@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,9 +23,10 @@ from cynthus.worker.channel import Command, Exit, receive, send
 from cynthus.worker.confined import Confined, SandboxFailed
 
 _TITLE = "cynthus-supervisor"
+"""With the worker's arguments: a machine is there while one of the two is."""
 _SWEEP_S = 10.0
 
-Revive = Callable[[Mapping[str, Any], Sequence[int]], NoReturn]
+Revive = Callable[[Mapping[str, Any] | None, Sequence[int]], NoReturn]
 Holding = tuple[Mapping[str, Any], Sequence[int]]
 """What another worker needs to take over what outlived this one, and descriptors that stay open for it."""
 
@@ -41,13 +43,14 @@ class Keeper:
         self._confined: Confined | None = None
         self._lease: float | None = None
         self._lapsed = False
+        self._dismissed = False
         self._cgroups: Sequence[str] = ()
         self._watched = -1
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _close_all_but({0, 1, 2, channel.fileno(), self._wake, wake, *(held[1] if held else ())})
         os.setsid()
         kernel.adopt_orphans()
-        kernel.retitle(_TITLE)
+        kernel.retitle("\0".join([_TITLE, *sys.argv[1:]]))
         kernel.hide_memory()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -77,6 +80,8 @@ class Keeper:
             self._hold(message["hold"], descriptors)
         elif "lease" in message:
             self._lease, self._lapsed = message["lease"], False
+        elif "dismiss" in message:
+            self._dismissed = True
         elif "watch" in message:
             self._watch(descriptors)
         elif "spawn" in message:
@@ -188,11 +193,11 @@ class Keeper:
         for cgroup in self._cgroups:
             with suppress(OSError):
                 os.rmdir(cgroup)
-        if self._held is not None:
+        if not self._dismissed:
             signal.set_wakeup_fd(-1)
             for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
-            self._revive(*self._held)
+            self._revive(*(self._held or (None, ())))
         os._exit(0)
 
 

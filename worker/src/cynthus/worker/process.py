@@ -35,7 +35,7 @@ class UserProcess:
         self._control = control
         self._timeout_s = timeout_s
         self._grace_s = grace_s
-        self._begun = 0.0
+        self.begun = 0.0
         self._kill_at: float | None = None
         self.stopped_for: str | None = None
         self.seconds = 0.0
@@ -45,7 +45,7 @@ class UserProcess:
     def start(self, spawn: Callable[[], int], begun: float | None = None) -> int:
         """The process id, as `spawn` gives it; `begun` says when one that is taken over was started."""
         now = time.monotonic()
-        self._begun = now if begun is None else begun
+        self.begun = now if begun is None else begun
         pid = spawn()
         self.running = True
         self.spawn_ms = round((time.monotonic() - now) * 1000, 3)
@@ -53,7 +53,7 @@ class UserProcess:
 
     def wait(self) -> Exit:
         """Until nothing of it is left. Raises SupervisorGone."""
-        give_up = self._begun + self._timeout_s if self._timeout_s else None
+        give_up = self.begun + self._timeout_s if self._timeout_s else None
         while True:
             next_at = self._kill_at if self.stopped_for else give_up
             left = None if next_at is None else next_at - time.monotonic()
@@ -63,7 +63,7 @@ class UserProcess:
                 self.running = False
                 raise
             if ended is not None:
-                self.seconds = time.monotonic() - self._begun
+                self.seconds = time.monotonic() - self.begun
                 self.running = False
                 return ended
             self._control.acknowledge()

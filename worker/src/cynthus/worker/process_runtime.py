@@ -1,15 +1,15 @@
 """Programs as processes of this machine, below the worker's supervisor."""
 
-import errno
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from cynthus.worker import confinement, proctree
 from cynthus.worker.cache import Cache
-from cynthus.worker.causes import AttemptFailed, not_started, of_machine
+from cynthus.worker.causes import AttemptFailed, Cause, not_started
 from cynthus.worker.channel import Command, Exit
 from cynthus.worker.confined import SandboxFailed
 from cynthus.worker.content import Content
@@ -52,6 +52,8 @@ class ProcessRuntime:
         self._workspace: Workspace | None = None
         self._pump: Pump | None = None
         self._spool: Spool | None = None
+        self._facts: dict[str, Any] = {}
+        """What a worker has to know that takes this one's place."""
 
     @property
     def stopped_for(self) -> str | None:
@@ -65,18 +67,29 @@ class ProcessRuntime:
 
     def make(self, workspace: Workspace) -> Made:
         """Raises AttemptFailed, Dropped."""
-        self._ready = ready = self._preparation.make(workspace)
         self._workspace = workspace
+        self._hold()
+        self._ready = ready = self._preparation.make(workspace)
         return Made(ready.outputs, ready.phases_ms)
 
     def adopt(self, workspace: Workspace, held: Held) -> Made:
-        """A process dies with its worker: there is nothing to adopt."""
-        gone = ProcessLookupError(errno.ESRCH, f"{len(held.descriptors)} descriptors", workspace.folder)
-        raise AttemptFailed(of_machine(gone))
+        """A process dies with its worker; what is left are its log, its files, and perhaps its exit.
+
+        Raises AttemptFailed when none had been started.
+        """
+        self._workspace, self._facts = workspace, dict(held.facts)
+        if "pid" not in self._facts:
+            raise AttemptFailed(Cause("worker_failed", "the worker was killed before the program began"))
+        if self._order.image.checkpoint:
+            workspace.checkpoint = workspace.inside(self._order.image.checkpoint)
+        return Made(workspace.inside(self._order.image.outputs), {})
 
     def start(self, spool: Spool, disk_full: Callable[[OSError], None]) -> int:
-        """Raises AttemptFailed."""
+        """Raises AttemptFailed, Dropped."""
         ready, workspace, limits = self._ready, self._workspace, self._limits
+        if "pid" in self._facts:
+            self._spool = spool
+            return int(self._facts["pid"])
         assert ready is not None
         assert workspace is not None
         command = Command(
@@ -94,6 +107,7 @@ class ProcessRuntime:
         self._seen.add(pid)
         ready.phases_ms["spawn"] = self._process.spawn_ms
         self._pump.start()
+        self._hold(pid=pid, begun=self._process.begun)
         return pid
 
     def _sandbox(self, ready: Ready, workspace: Workspace) -> list[str] | None:
@@ -117,13 +131,33 @@ class ProcessRuntime:
 
     def wait(self) -> Exit:
         """Until it and everything it started is gone."""
+        if self._pump is None:
+            return self._taken_over()
         try:
-            return self._process.wait()
+            ended = self._process.wait()
         except SupervisorGone:
             self.unsupervised = True
             self._process.stopped_for = "worker_failed"
             _end_orphans()
             return Exit(None, signal.SIGKILL, 0.0, 0, 0)
+        self._hold(ended=ended._asdict(), seconds=self.seconds, stopped_for=self.stopped_for)
+        return ended
+
+    def _taken_over(self) -> Exit:
+        facts, process = self._facts, self._process
+        if "ended" in facts:
+            process.seconds, process.stopped_for = facts["seconds"], facts["stopped_for"]
+            return Exit(**facts["ended"])
+        process.seconds, process.stopped_for = time.monotonic() - facts["begun"], "worker_killed"
+        return Exit(None, signal.SIGKILL, 0.0, 0, 0)
+
+    def _hold(self, **facts: Any) -> None:
+        """Should this worker be killed, another one reports what became of the attempt."""
+        assert self._workspace is not None
+        self._facts |= facts
+        with suppress(SupervisorGone):
+            held = {"order": self._order.fields, "facts": self._facts}
+            self._supervisor.hold(held, [self._workspace.lock])
 
     def end(self) -> None:
         """Kill it if it runs; the rest of its output goes into the spool."""
@@ -145,6 +179,8 @@ class ProcessRuntime:
 
     def release(self) -> None:
         """What was used of the cache may be removed; the limit is."""
+        with suppress(SupervisorGone):
+            self._supervisor.let_go()
         self._limits.remove()
         self._preparation.release()
 

@@ -5,6 +5,7 @@ import select
 import socket
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cynthus.worker import kernel
@@ -68,6 +69,11 @@ class Supervisor:
     def hold(self, facts: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         """Should this worker be killed, start it anew and give it these facts and descriptors."""
         self._send({"hold": facts}, descriptors)
+
+    def dismiss(self) -> None:
+        """This worker leaves in order: nobody is to take its place."""
+        with suppress(SupervisorGone):
+            self._send({"dismiss": True})
 
     def let_go(self) -> None:
         """There is nothing to take over any more."""

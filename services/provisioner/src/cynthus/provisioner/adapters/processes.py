@@ -17,7 +17,7 @@ from cynthus.provisioner.domain.host import Host
 from cynthus.provisioner.ports import Listed, MachineRefused, MachineSpec, NoCapacity
 
 _PROC = Path("/proc")
-_MODULE = "cynthus.worker"
+_WORKER, _KEEPER = b"cynthus.worker", b"cynthus-supervisor"
 _PREFIX = "CYNTHUS_WORKER_"
 _FOR_NOW = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
 _SETTINGS = (
@@ -37,8 +37,8 @@ class ProcessMachines:
     """The Machines port on this host. What exists is read from the process table, not from notes of ours.
 
     A worker outlives the platform that started it; it is found again by its command line, which names the
-    machine and the home folder. A container outlives the worker: a machine is there while it has either, so
-    that a worker that is replaced by its keeper is not taken for lost. What nobody takes over is removed.
+    machine and the home folder. Its keeper outlives the worker, to replace it, and so does a container: a
+    machine is there while it has any of them. A container that nobody takes over is removed.
     """
 
     def __init__(
@@ -116,11 +116,12 @@ class ProcessMachines:
             "CYNTHUS_WORKER_TOKEN": spec.worker_token,
             "CYNTHUS_WORKER_HOME": str(self._home),
         }
+        command = [sys.executable, "-m", _WORKER.decode(), "--machine", spec.name, "--home", str(self._home)]
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             with (self._home / "workers.log").open("ab") as output:
                 self._children[spec.name] = subprocess.Popen(
-                    [sys.executable, "-m", _MODULE, "--machine", spec.name, "--home", str(self._home)],
+                    command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -134,7 +135,8 @@ class ProcessMachines:
 
     def _scan(self) -> dict[str, int]:
         self._reap()
-        found: dict[str, int] = {}
+        workers: dict[str, int] = {}
+        keepers: dict[str, int] = {}
         marker = f"--home\0{self._home}\0".encode()
         for entry in os.scandir(_PROC):
             if not entry.name.isdigit():
@@ -143,11 +145,12 @@ class ProcessMachines:
                 command = (_PROC / entry.name / "cmdline").read_bytes()
             except OSError:
                 continue
-            if marker in command and _MODULE.encode() in command:
+            if marker in command and (_WORKER in command or _KEEPER in command):
                 arguments = command.split(b"\0")
+                found = workers if _WORKER in arguments else keepers
                 found[arguments[arguments.index(b"--machine") + 1].decode()] = int(entry.name)
         # A child that has only just been started may not show its command line yet.
-        return {name: child.pid for name, child in self._children.items()} | found
+        return keepers | {name: child.pid for name, child in self._children.items()} | workers
 
     def _reap(self) -> None:
         for name, child in list(self._children.items()):
