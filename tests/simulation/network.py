@@ -53,7 +53,13 @@ class Network:
         self, caller: str, server: Server, method: Callable[[Any], Awaitable[_T]], *, timeout_s: float
     ) -> _T:
         """The same of what the server serves."""
-        return await self.call(caller, server, lambda there: method(there.served), timeout_s=timeout_s)
+
+        async def serve(there: Server) -> _T:
+            if there.served is None:
+                raise Unreachable("refused: it goes")
+            return await method(there.served)
+
+        return await self.call(caller, server, serve, timeout_s=timeout_s)
 
     async def call(
         self, caller: str, server: Server, method: Callable[[Server], Awaitable[_T]], *, timeout_s: float
