@@ -180,6 +180,6 @@ async def open_stage(
 async def open_replica(platform: Platform, settings: OrchestratorSettings = SETTINGS) -> AsyncIterator[Stage]:
     """One more orchestrator over the same platform."""
     async with open_orchestrator(settings, platform) as service, supervised(service.tasks, service="test"):
-        transport = httpx2.ASGITransport(app=service.app)
+        transport = httpx2.ASGITransport(app=service.entry)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Stage(platform, client)

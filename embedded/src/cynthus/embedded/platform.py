@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from starlette.types import ASGIApp
+
 from cynthus.builder.wiring import open_builder
 from cynthus.datasets.wiring import open_datasets
 from cynthus.embedded.prefixes import ByPrefix
@@ -36,7 +38,10 @@ async def open_embedded(settings: EmbeddedSettings) -> AsyncIterator[Service]:
         apps = {service.name: service.app for service in inside}
         gateway = await stack.enter_async_context(open_gateway(settings.gateway, platform, inside=apps))
         services = (gateway, *inside)
-        called_by_workers = {ORCHESTRATOR: orchestrator.app, PROVISIONER: provisioner.app}
+        called_by_workers: dict[str, ASGIApp] = {
+            ORCHESTRATOR: orchestrator.entry,
+            PROVISIONER: provisioner.app,
+        }
         registry = {REGISTRY: builder.app}
         gateway.app.add_middleware(ByPrefix, applications=called_by_workers, whole=registry)
         yield Service(

@@ -11,9 +11,9 @@ from typing import NoReturn, TypeVar
 import structlog
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+from starlette.types import ASGIApp
 
 from cynthus.runtime import configuration, health
 from cynthus.runtime import logging as process_log
@@ -66,7 +66,7 @@ async def serve(service: Service, taken: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT: then not ready, no more messages, open requests end, done."""
     lifecycle = Lifecycle()
     service.app.include_router(health.router(service.name, service.checks or {}, lifecycle))
-    server = web_server(service.app)
+    server = web_server(service.entry)
     with _stop_on_signal(lifecycle.stopping):
         serving = asyncio.create_task(server.serve(sockets=[taken]))
         async with supervised(service.tasks, service=service.name):
@@ -81,7 +81,7 @@ async def serve(service: Service, taken: socket.socket) -> None:
     _log.info("stopped", service=service.name)
 
 
-def web_server(app: FastAPI) -> uvicorn.Server:
+def web_server(app: ASGIApp) -> uvicorn.Server:
     """An HTTP/1.1 server that leaves signals and the log to its caller."""
     config = uvicorn.Config(
         app,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 Task = Callable[[], Awaitable[None]]
 """Runs until cancelled: a relay, a consumer, a reconciler."""
@@ -17,3 +18,10 @@ class Service:
     app: FastAPI
     tasks: Sequence[Task] = ()
     checks: dict[str, Callable[[], Awaitable[bool]]] | None = None
+    front: ASGIApp | None = None
+    """What requests meet before the application, where that would cost more than the answer."""
+
+    @property
+    def entry(self) -> ASGIApp:
+        """What answers requests."""
+        return self.front or self.app

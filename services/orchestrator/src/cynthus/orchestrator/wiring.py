@@ -61,14 +61,14 @@ async def open_orchestrator(settings: OrchestratorSettings, platform: Platform) 
         ),
         offers.router(Offers(handler), platform.internal_token),
     )
-    app.add_middleware(HeartbeatRoute, heartbeats=heartbeats, tokens=platform.worker_tokens, answers=ANSWERS)
+    front = HeartbeatRoute(app, heartbeats, platform.worker_tokens, ANSWERS)
     reaper = Reaper(runs, leases, handler, heartbeats, settings.tick_s)
     signals = HeartbeatSignals(heartbeats.beats, platform.bus, SERVICE, settings.heartbeats_every_s)
     hears = await exchange(
         platform, app, store, dict.fromkeys(FACTS, handler.take), on_parked=ParkedRequests(handler)
     )
     tasks: tuple[Task, ...] = (*hears, reaper.run, signals.run, partial(bell.follow, store))
-    yield Service(SERVICE, app, tasks)
+    yield Service(SERVICE, app, tasks, front=front)
 
 
 def limits_of(settings: OrchestratorSettings) -> Limits:

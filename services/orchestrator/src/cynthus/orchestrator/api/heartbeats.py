@@ -1,4 +1,4 @@
-"""The one call that every worker makes again and again: answered before routing, models and dependencies."""
+"""The one call that every worker makes again and again: answered before the application and its telemetry."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ class HeartbeatRoute:
         """Answer a beat, or hand the request on."""
         if scope["type"] != "http" or scope["method"] != "POST":
             return await self._app(scope, receive, send)
-        path = _PATH.fullmatch(scope["path"])
+        path = _PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
         claims = None if path is None else self._claims(scope)
         if path is None or claims is None or (claims.run_id, str(claims.epoch)) != path.groups():
             return await self._app(scope, receive, send)
