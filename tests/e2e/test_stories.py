@@ -243,7 +243,7 @@ def test_a_killed_worker_costs_an_attempt_but_not_the_run(home, project):
     assert "attempt 2\n" in output
     run = home.run_of("survivor")
     assert run["state"] == "SUCCEEDED"
-    assert run["attempts"][0]["cause"]["code"] == "lost_machine"
+    assert run["attempts"][0]["cause"]["code"] == "worker_failed"
 
 
 def test_two_clients_cannot_see_each_other(home):

@@ -60,7 +60,7 @@ class Attempt:
         self._order = order
         self._control = control
         self._taken = taken
-        self._claims = _claims(order.token)
+        self._claims = claims_of(order.token)
         self._renewed = worker.asked
         self._armed = False
         self._next_s = order.next_beat_s
@@ -95,7 +95,7 @@ class Attempt:
 
     async def _arm(self) -> None:
         """An order may have been on its way for long, or its worker frozen: ask before anything runs."""
-        while self._left_s() <= 0:
+        while self._left_s() <= self._order.lease_s / 3:
             try:
                 await self._renew(lambda served: served.attempts.heartbeat(self._claims, 1.0, 1), insist=True)
             except Fenced as fenced:
@@ -297,6 +297,6 @@ def _known(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _claims(token: str) -> AttemptClaims:
+def claims_of(token: str) -> AttemptClaims:
     run_id, epoch, owner, machine = token.split("/")
     return AttemptClaims(run_id, int(epoch), owner, machine)

@@ -1,11 +1,13 @@
 """Many seeds: no promise is broken, and each seed is always the same."""
 
+import logging
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+import structlog
 
 from cynthus.provisioner.domain import pool
 from tests.simulation.__main__ import quiet
@@ -43,9 +45,17 @@ def test_a_seed_is_always_the_same():
     assert digests[0] == digests[1]
 
 
+@pytest.fixture
+def silence():
+    quiet()
+    yield
+    logging.disable(logging.NOTSET)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("silence")
 def test_a_failing_seed_fails_again(monkeypatch):
     """One listing that lags behind is taken for the truth."""
-    quiet()
     monkeypatch.setattr(pool, "_confirmed_absent", lambda row, view: True)
     failed = next(outcome for seed in range(0, 400, 4) if (outcome := simulate(seed)).violations)
     assert simulate(failed.seed).violations == failed.violations

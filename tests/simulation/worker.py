@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from cynthus.bus.ports import BusUnavailable
+from cynthus.events import AttemptExited, Cause
 from cynthus.orchestrator.domain.messages import Fenced
 from cynthus.orchestrator.handlers.orders import WorkOrder
 from cynthus.orchestrator.handlers.refusals import (
@@ -13,8 +15,9 @@ from cynthus.orchestrator.handlers.refusals import (
     MachineNotWanted,
     ManifestMissing,
 )
+from cynthus.orchestrator.ports import LogTotals
 from cynthus.store.ports import StoreUnavailable
-from tests.simulation.attempt import CALL_S, Attempt
+from tests.simulation.attempt import CALL_S, Attempt, claims_of
 from tests.simulation.loop import Process
 from tests.simulation.network import Server, Unreachable
 from tests.simulation.platform import Platform
@@ -56,6 +59,7 @@ class Worker:
                 if order is None:
                     continue
                 if (order.run_id, order.epoch) in self._taken:
+                    await self._give_back(order)
                     await asyncio.sleep(1.0)
                     continue
                 await self._do(order)
@@ -66,6 +70,19 @@ class Worker:
         self.process.kill(self.world.now)
         if self.world.chance.random() < 0.5:
             self.world.later(0.1, self.platform.provider.vanish, self.name)
+
+    async def _give_back(self, order: WorkOrder) -> None:
+        """The platform waits for an attempt whose program was ended before it could be told of it."""
+        cause = Cause(code="worker_failed", message="the worker ended the program")
+        exited = AttemptExited(run_id=order.run_id, epoch=order.epoch, cause=cause)
+        with suppress(Unreachable, *_ANSWERS):
+            await self.call(
+                self.platform.server("orchestrator"),
+                lambda served: served.attempts.finished(
+                    claims_of(order.token), exited, LogTotals(0, {}), None
+                ),
+                CALL_S,
+            )
 
     def preempt(self) -> None:
         """SIGTERM: what runs is stopped and reported first."""

@@ -1,7 +1,9 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
+import grpc
 import pytest
 from google.pubsub_v1.types import PubsubMessage
 
@@ -114,6 +116,49 @@ async def test_a_publisher_that_finds_its_topic_gone_makes_it_again(mortal_pubsu
         assert lost == ["once"]
         async with bus.subscribe("gateway", [RunQueued], inbox):
             await inbox.all_of(sent[:1])
+
+
+class Mute(grpc.GenericRpcHandler):
+    """A way to the broker on which the answer to the first call is lost without a word."""
+
+    def __init__(self, far: grpc.aio.Channel) -> None:
+        self._far = far
+        self.calls = 0
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        method = handler_call_details.method
+
+        async def handle(request: bytes, context: Any) -> bytes:
+            metadata = [pair for pair in context.invocation_metadata() if pair[0] == "x-goog-request-params"]
+            answer: bytes = await self._far.unary_unary(method)(request, metadata=metadata)
+            if method.endswith("/Publish"):
+                self.calls += 1
+                if self.calls == 1:
+                    await asyncio.Event().wait()
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+
+async def test_an_answer_to_a_publish_that_never_comes_is_not_waited_for_long(
+    pubsub_emulator: str,
+) -> None:
+    """All that a service has to tell waits behind it."""
+    async with grpc.aio.insecure_channel(pubsub_emulator) as far:
+        server, mute = grpc.aio.server(), Mute(far)
+        server.add_generic_rpc_handlers((mute,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with open_pubsub("mute", emulator=f"127.0.0.1:{port}", pace=PACE) as bus:
+                inbox, sent = Inbox(), fact()
+                async with bus.subscribe("gateway", [RunQueued], inbox), asyncio.timeout(15):
+                    with pytest.raises(BusUnavailable):
+                        await bus.publish([sent])
+                    await bus.publish([sent])
+                    await inbox.all_of([sent])
+        finally:
+            await server.stop(None)
 
 
 async def _published(bus: EventBus, sent: list[Envelope]) -> None:

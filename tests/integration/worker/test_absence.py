@@ -46,11 +46,26 @@ def test_a_program_is_ended_before_its_lease_is_over(platform: PlatformForWorker
     while not gone(pid):
         assert time.monotonic() - begun < 1.5
     platform.away = False
-    platform.offer_again(given)
 
     assert platform.give("print('next')").result["exit_code"] == 0
     assert not given.finished
     assert len(given.started) == 1
+
+
+def test_an_attempt_that_was_ended_before_the_platform_heard_of_it_is_given_back(
+    platform: PlatformForWorkers, worker: Worker
+) -> None:
+    """The platform offers it as one that did not begin; a program is never run twice in one epoch."""
+    platform.faults.append(Fault("/1/", "cut", times=10_000))
+    given = platform.give("import time\ntime.sleep(1000)\n", lease_s=1.5, next_beat_s=0.2)
+    assert platform.give("print('next')", epoch=2).result["exit_code"] == 0
+    platform.faults.clear()
+
+    platform.offer_again(given)
+
+    assert given.result["cause"]["code"] == "worker_failed"
+    assert given.result["logs"]["chunks"] == 0
+    assert not given.started
 
 
 @pytest.mark.parametrize("call", ["heartbeat", "logs"])

@@ -114,7 +114,6 @@ def test_whoever_was_frozen_with_its_program_looks_at_the_clock_first(
     for process in frozen:
         with suppress(psutil.NoSuchProcess):  # the first to wake ends the others
             process.resume()
-    platform.offer_again(given)
 
     assert platform.give("print('next')").result["exit_code"] == 0
     assert gone(frozen[-1].pid)

@@ -15,6 +15,7 @@ from cynthus.worker.supervisor import Supervisor
 if TYPE_CHECKING:
     from cynthus.worker.attempt import Attempt
     from cynthus.worker.handover import Held
+    from cynthus.worker.orders import WorkOrder
     from cynthus.worker.prepull import Prepull
 
 VERSION = "0.1.0"
@@ -123,6 +124,7 @@ class Agent:
             self._leaving.wait(_MOST_DELAY_S)
             return True
         if order.attempt_url in self._taken:
+            self._give_back(order)
             self._leaving.wait(_AGAIN_S)
             return True
         with self._lock:
@@ -142,6 +144,18 @@ class Agent:
             if attempt.out_of_room:
                 self._tidy(0)
         return not attempt.unsupervised
+
+    def _give_back(self, order: "WorkOrder") -> None:
+        """The platform waits for an attempt whose program was ended before it could be told of it."""
+        from cynthus.worker.causes import Cause
+        from cynthus.worker.conclusion import unstarted_report
+
+        message = "the worker ended the program: the platform could not be reached for most of its lease"
+        report = unstarted_report(Cause("worker_failed", message))
+        try:
+            self._link.ask(f"{order.attempt_url}/finished", order.token, report)
+        except (PlatformAway, Refused) as error:
+            say(f"{order.run_id}/{order.epoch} could not be given back: {error}")
 
     def _remember(self, attempt: str) -> None:
         """A program runs at most once in an epoch, whatever is offered again."""

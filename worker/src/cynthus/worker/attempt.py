@@ -178,7 +178,7 @@ class Attempt:
     def _hold_lease(self) -> None:
         """Before anything runs. An order may have been on its way for long, or its worker frozen."""
         control, beat = self.control, self._beat
-        if self._held is None and beat.lapsed:
+        if self._held is None and beat.stale:
             try:
                 insist(control, beat.ask, self._settings.give_up_s, control.check_ours)
             except Refused as refusal:

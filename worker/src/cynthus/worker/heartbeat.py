@@ -111,14 +111,14 @@ class Heartbeat:
         self.renew(lambda timeout_s: self._link.ask(url, self._token, message, timeout_s), patience_s)
 
     @property
-    def lapsed(self) -> bool:
-        """Two thirds of the lease are over: nothing may be started before it is renewed."""
-        return self._left_s() <= 0
+    def stale(self) -> bool:
+        """Much of the lease is over: nothing is to be started before it is renewed."""
+        return self._left_s() <= self._lease_s * _SHARE / 2
 
     @property
     def expired(self) -> bool:
         """Two thirds of the lease are over and a process may be running."""
-        return self._dangerous and self.lapsed
+        return self._dangerous and self._left_s() <= 0
 
     @property
     def _dangerous(self) -> bool:

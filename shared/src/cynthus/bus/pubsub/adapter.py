@@ -21,7 +21,8 @@ from cynthus.events.codec import STRUCTURED, to_attributes, to_data, to_json
 _MOST_ITEMS = 1_000
 _MOST_BYTES = 9_000_000
 _LONGEST_ATTRIBUTE = 1024
-_TIMEOUT_S = 30.0
+_FIRST_PATIENCE_S, _MOST_PATIENCE_S = 3.0, 30.0
+"""For the answer to a publish: twice as long after each that never came."""
 _TRIES = 3
 _Message = PubsubMessage.pb()
 _Request = PublishRequest.pb()
@@ -40,6 +41,7 @@ class PubSubBus:
         self._clients = clients
         self._topology = Topology(clients, project, prefix)
         self._pace = pace or Pace(poll_s=10.0)
+        self._patience_s = _FIRST_PATIENCE_S
 
     async def publish(self, envelopes: Sequence[Envelope]) -> None:
         """Publish each topic's facts in as few requests as it takes, all topics at once."""
@@ -93,14 +95,18 @@ class PubSubBus:
             try:
                 with translated():
                     await self._clients.publisher.publish(
-                        request=PublishRequest.wrap(request), retry=None, timeout=_TIMEOUT_S
+                        request=PublishRequest.wrap(request), retry=None, timeout=self._patience_s
                     )
             except TopologyMissing:
                 if self._topology.knows(topic):
                     await self._topology.restore(generation)
                 else:
                     await self._topology.ensure_topics([topic])
+            except BusUnavailable:
+                self._patience_s = min(2 * self._patience_s, _MOST_PATIENCE_S)
+                raise
             else:
+                self._patience_s = _FIRST_PATIENCE_S
                 return
         raise BusUnavailable(f"Pub/Sub: {topic} is gone as often as it is made")
 
