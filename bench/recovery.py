@@ -24,7 +24,6 @@ from tests.chaos.processes import descendants, workers
 
 NODE_GRACE_S = 50
 DETECT_S = NODE_GRACE_S / 4
-LEASE_S = 60
 LOSS, LOSSY_S, LOSSY_RUNS = 0.2, 75, 24
 PARTS = {"workers", "services", "loss"}
 AGENT, MACHINE = "kill -9 of the worker agent", "kill -9 of the machine: worker, supervisor, program"
@@ -58,9 +57,8 @@ def _workers(bell, rounds):
             for one in _together(home, bell, 6, _agent(provider.folder))
         ]
         _row(table, MUTE, mute)
-    table.aims = [_detected(table, AGENT), _detected(table, MACHINE), _detected(table, VANISHED)]
+    table.aims = [_detected(table, name) for name in (AGENT, MACHINE, VANISHED, MUTE)]
     table.notes.append("p99 of so few rounds is the longest of them")
-    table.notes.append(f"a machine that its provider still lists keeps its lease of {LEASE_S} s to the end")
     return table
 
 
@@ -140,15 +138,19 @@ def _measured(client, bell, run, killed):
 
 
 def losses(client, run):
-    """When attempts of the run were lost."""
-    return times(client, run, "attempt.lost")
+    """When attempts of the run were lost, or reported as lost by their worker's successor."""
+    return sorted(
+        [*times(client, run, "attempt.lost"), *times(client, run, "attempt.exited", "worker_failed")]
+    )
 
 
-def times(client, run, kind):
+def times(client, run, kind, cause=None):
     """When such facts were decided, by the wall clock."""
     page = client.json("GET", f"/v1/runs/{run}/events")
     return [
-        datetime.fromisoformat(event["time"]).timestamp() for event in page["events"] if event["kind"] == kind
+        datetime.fromisoformat(event["time"]).timestamp()
+        for event in page["events"]
+        if event["kind"] == kind and cause in {None, (event.get("data", {}).get("cause") or {}).get("code")}
     ]
 
 
