@@ -117,6 +117,14 @@ async def test_a_beat_renews_the_lease(stage, time):
     assert (lease["cpu_seconds"], lease["memory_bytes"], lease["expired"]) == (1.5, 2, False)
 
 
+async def test_a_start_that_is_reported_again_renews_the_lease(stage, time):
+    worker = await running(stage)
+    await time.end_leases()
+    assert (await worker.call("started", {"pid": 7})).json()["lease_s"] == LEASE_S
+    await time.pass_()
+    assert (await stage.run(worker.run_id))["state"] == "RUNNING"
+
+
 async def test_a_silent_worker_is_suspected_once_and_again_after_it_was_heard(stage, time):
     worker = await running(stage)
     assert (await worker.call("heartbeat")).status_code == 200

@@ -11,7 +11,7 @@ from cynthus.orchestrator.domain.rhythm import Beat
 from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.refusals import LogsIncomplete, ManifestMissing
 from cynthus.orchestrator.handlers.runs import RunHandler
-from cynthus.orchestrator.ports import LogIndex, LogTotals
+from cynthus.orchestrator.ports import LogIndex, LogTotals, Renewal
 from cynthus.snapshots import manifest
 from cynthus.store.ports import Why
 from cynthus.web.tokens import AttemptClaims
@@ -38,8 +38,9 @@ class Attempts:
             pid=pid,
             phases_ms=phases_ms,
         )
-        run = await self.runs.tell(claims.run_id, event, _why(claims))
-        return self.heartbeats.answer(None if run.cancel_reason is None or run.over else "cancelled")
+        await self.runs.tell(claims.run_id, event, _why(claims))
+        # Said again it is no news and renews nothing by itself, and the answer promises a whole lease.
+        return self.heartbeats.answer(await self.heartbeats.renew(Renewal(claims.run_id, claims.epoch)))
 
     async def heartbeat(self, claims: AttemptClaims, cpu_seconds: float, memory_bytes: int) -> Beat:
         """The worker is there."""

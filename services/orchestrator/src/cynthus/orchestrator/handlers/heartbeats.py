@@ -35,14 +35,17 @@ class Heartbeats:
 
     async def beat(self, claims: AttemptClaims, cpu_seconds: float, memory_bytes: int) -> Beat:
         """Renew the lease of an attempt. Raises Fenced, StoreUnavailable."""
-        renewal = Renewal(claims.run_id, claims.epoch, cpu_seconds, memory_bytes)
+        stop = await self.renew(Renewal(claims.run_id, claims.epoch, cpu_seconds, memory_bytes))
+        self.beats[claims.run_id] = (claims, cpu_seconds, memory_bytes)
+        return self.answer(stop)
+
+    async def renew(self, renewal: Renewal) -> str | None:
+        """The same without news of the attempt; why it is to stop. Raises Fenced, StoreUnavailable."""
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((renewal, future))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        stop = await future
-        self.beats[claims.run_id] = (claims, cpu_seconds, memory_bytes)
-        return self.answer(stop)
+        return await future
 
     def answer(self, stop: str | None = None) -> Beat:
         """What a worker is told, with the rhythm of today's fleet."""
