@@ -62,6 +62,7 @@ class Attempt:
         self._taken = taken
         self._claims = claims_of(order.token)
         self._renewed = worker.asked
+        self._told(worker.asked, order.lease_s)
         self._armed = False
         self._next_s = order.next_beat_s
         self._harmless = False
@@ -182,22 +183,43 @@ class Attempt:
                 await self._worker.call(
                     self._server, lambda served: served.attempts.exited(self._claims, exited), CALL_S
                 )
-        outputs = await self._upload(program)
+        lines = self._staged(program)
+        if self._world.faults.hit("hasty report") and await self._hastily(program):
+            return
+        if program.outputs is not None:
+            await self._upload(program.outputs, lines)
         await shipping
         self._control.check()
-        sent = LogTotals(self._chunks, {"stdout": program.written} if program.written else {})
-        fact = self._fact(program)
-        await self._ask(lambda served: served.attempts.finished(self._claims, fact, sent, outputs))
+        fact, sent = self._fact(program), self._sent(program)
+        await self._ask(lambda served: served.attempts.finished(self._claims, fact, sent, program.outputs))
         self._world.trace("finished", program.run_id, program.epoch)
 
-    async def _upload(self, program: Program) -> str | None:
-        """Stage what only this attempt can have written."""
+    async def _hastily(self, program: Program) -> bool:
+        """Report the end before log and outputs are there; True when that is believed."""
+        fact, sent = self._fact(program), self._sent(program)
+        try:
+            await self._worker.call(
+                self._server,
+                lambda served: served.attempts.finished(self._claims, fact, sent, program.outputs),
+                CALL_S,
+            )
+        except (Unreachable, Fenced, LogsIncomplete, ManifestMissing):
+            return False
+        return True
+
+    def _sent(self, program: Program) -> LogTotals:
+        return LogTotals(self._chunks, {"stdout": program.written} if program.written else {})
+
+    def _staged(self, program: Program) -> list[bytes]:
+        """What only this attempt can have written, if it wrote anything."""
         if self._world.chance.random() < 0.3:
-            return None
+            return []
         name = f"by-{program.epoch}-{self._worker.name}"
         lines = list(manifest.encode([manifest.Entry(path=name, folder=True)]))
-        digest = manifest.digest(lines)
-        program.outputs = digest
+        program.outputs = manifest.digest(lines)
+        return lines
+
+    async def _upload(self, digest: str, lines: list[bytes]) -> None:
         key = f"owners/{self._claims.owner}/manifests/{digest.removeprefix('sha256:')}"
         delay = 0.2
         while True:
@@ -208,7 +230,7 @@ class Attempt:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, 5.0)
             else:
-                return digest
+                return
 
     def _fact(self, program: Program) -> AttemptExited:
         cause = None
@@ -249,9 +271,13 @@ class Attempt:
                 await asyncio.sleep(0.5)
                 continue
             self._renewed, self._next_s = begun, beat.next_beat_s
+            self._told(begun, beat.lease_s)
             if beat.stop:
                 self._control.stop(beat.stop)
             return
+
+    def _told(self, asked_at: float, lease_s: float) -> None:
+        self._worker.platform.promises.told((self._order.run_id, self._order.epoch), asked_at, lease_s)
 
     async def _beat(self) -> None:
         while not self._over:

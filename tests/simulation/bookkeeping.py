@@ -24,6 +24,30 @@ def judge_outbox(platform: Platform) -> None:
             platform.world.wrong("only facts are published", f"{envelope.type} {fact_id}")
 
 
+def unheard(platform: Platform) -> list[str]:
+    """Facts that a service follows and has neither handled nor put aside."""
+    found: list[str] = []
+    for name, peers in platform.hears.items():
+        inbox = platform.histories[name].store.inbox
+        for peer, wanted in peers.items():
+            found += [
+                f"{name}: {fact.envelope.type} {fact.envelope.id}"
+                for fact in platform.histories[peer].store.facts
+                if fact.decided
+                and isinstance(fact.envelope.event, tuple(wanted))
+                and not inbox.is_handled(name, fact.envelope.id)
+                and (name, fact.envelope.id) not in platform.handled
+                and (name, fact.envelope.id) not in inbox._parked
+            ]
+    return found
+
+
+def judge_heard(platform: Platform) -> None:
+    """What one service decided reaches everyone who follows it, whatever the bus lost."""
+    for what in unheard(platform)[:3]:
+        platform.world.wrong("every fact is heard", what)
+
+
 def judge_inputs(platform: Platform) -> None:
     """What a service took over it took over once, and what it did because of a message it did at once."""
     for name in ("orchestrator", "provisioner"):

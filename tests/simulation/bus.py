@@ -97,7 +97,7 @@ class Broker:
         message = queue.get(claim.number)
         if message is None or message.attempt != claim.attempt:
             return
-        if visible_at is None:
+        if visible_at is None or self.world.faults.hit("redelivery lost"):
             del queue[claim.number]
         else:
             message.visible_at = visible_at

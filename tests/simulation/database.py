@@ -16,6 +16,7 @@ from tests.simulation.world import World
 
 _T = TypeVar("_T")
 _NOTICED_S = 0.05
+_LATE_S = 20.0
 
 
 class Database:
@@ -24,6 +25,8 @@ class Database:
     def __init__(self, world: World) -> None:
         self.world = world
         self.away = False
+        self.locked = False
+        """Histories can be read, and nothing be added: somebody holds their tables, or the disk is full."""
         self.generation = 0
 
     def crash(self) -> None:
@@ -47,8 +50,8 @@ class Database:
         reply: asyncio.Future[_T] = self.world.loop.create_future()
 
         def arrive() -> None:
-            if self.away or self.world.faults.hit("store refuses"):
-                _fail(reply)
+            if self.away or self.locked or self.world.faults.hit("store refuses"):
+                self.world.later(_NOTICED_S, _fail, reply)
                 return
             transaction, generation = begin(), self.generation
             delay = 0.0
@@ -88,8 +91,15 @@ class Database:
             return
         if faults.hit("reply lost"):
             self.world.later(_NOTICED_S, _fail, reply)
+        elif faults.hit("reply late"):
+            self.world.later(_LATE_S * faults.chance.random(), _answer, reply, value)
         elif not reply.done():
             reply.set_result(value)
+
+
+def _answer(reply: asyncio.Future[Any], value: Any) -> None:
+    if not reply.done():
+        reply.set_result(value)
 
 
 def _fail(reply: asyncio.Future[Any]) -> None:

@@ -21,10 +21,16 @@ from cynthus.orchestrator.domain.limits import Limits
 from cynthus.orchestrator.domain.run import Run
 from cynthus.orchestrator.ports import LogChunk
 from cynthus.store.ports import Recorded
-from tests.simulation.bookkeeping import judge_inputs, judge_outbox, judge_rebuild
+from tests.simulation.bookkeeping import judge_heard, judge_inputs, judge_outbox, judge_rebuild
 from tests.simulation.clients import OWNER, Wish
 from tests.simulation.platform import LIMITS, Platform
-from tests.simulation.remains import judge_handed_on, judge_losses, judge_machines, judge_programs
+from tests.simulation.remains import (
+    judge_handed_on,
+    judge_losses,
+    judge_machines,
+    judge_programs,
+    judge_served,
+)
 
 REPORTS = (AttemptStarted, AttemptExited, LogsSealed, OutputsCommitted, CheckpointSaved)
 TERMINAL = (RunSucceeded, RunFailed, RunCancelled)
@@ -43,6 +49,7 @@ class Watch:
     def apply(self, recorded: list[Recorded]) -> None:
         world = self._platform.world
         about = world.faults.about()
+        self._platform.promises.follow(recorded)
         for fact in recorded:
             event, stream = fact.envelope.event, fact.envelope.stream
             run = self._platform.tables.runs.get(stream.removeprefix("run-"))
@@ -85,7 +92,9 @@ def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
     judge_machines(platform)
     judge_losses(platform)
     judge_handed_on(platform)
+    judge_served(platform)
     judge_outbox(platform)
+    judge_heard(platform)
     judge_inputs(platform)
     if gentle:
         for fact in platform.histories["orchestrator"].store.facts:

@@ -16,6 +16,8 @@ _EVERYWHERE = {
     "late commit": 0.03,
     "connection lost": 0.5,
     "notify lost": 0.2,
+    "message dropped": 0.1,
+    "redelivery lost": 0.1,
     "publish refused": 0.05,
     "publish reply lost": 0.05,
     "message duplicated": 0.3,
@@ -30,12 +32,14 @@ _EVERYWHERE = {
     "blob reply lost": 0.05,
     "build hiccup": 0.2,
     "provider 503": 0.1,
+    "provider slow": 0.1,
     "provider throttles": 0.1,
     "provider reply lost": 0.15,
     "create late": 0.1,
     "out of stock": 0.2,
+    "hasty report": 0.4,
 }
-_HARMFUL = {"boots never": 0.1, "boots twice": 0.1, "machine refused": 0.05}
+_HARMFUL = {"reply late": 0.02, "boots never": 0.1, "boots twice": 0.1, "machine refused": 0.05}
 
 
 class Nemesis:
@@ -73,9 +77,11 @@ class Nemesis:
             self._restart_service,
             self._pause_service,
             self._database_crash,
+            self._database_locked,
             self._bus_away,
             self._bus_forgets,
             self._provider_away,
+            self._machine_left_behind,
             self._partition,
             self._clock_jump,
         ]
@@ -121,6 +127,12 @@ class Nemesis:
         await self._lasting("database away", self._seconds(20.0))
         database.away = False
 
+    async def _database_locked(self) -> None:
+        database = self._platform.database
+        database.locked = True
+        await self._lasting("database locked", self._seconds(20.0))
+        database.locked = False
+
     async def _bus_away(self) -> None:
         self._platform.broker.away = True
         await self._lasting("bus away", self._seconds(25.0))
@@ -136,6 +148,11 @@ class Nemesis:
         self._platform.provider.away = True
         await self._lasting("provider away", self._seconds(40.0))
         self._platform.provider.away = False
+
+    async def _machine_left_behind(self) -> None:
+        provider = self._platform.provider
+        self._world.faults.note("machine left behind")
+        provider.leave_behind(f"cyn-left-{len(provider.created)}-{self._chance.randrange(10**6)}")
 
     async def _partition(self) -> None:
         """Between one machine, or all, and the platform; both ways or one."""

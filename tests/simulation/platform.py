@@ -9,6 +9,7 @@ from typing import Any
 
 from cynthus.blobs.memory import MemoryBlobs
 from cynthus.builder.adapters.memory_builds import MemoryBuilds
+from cynthus.bus.ports import Delivery
 from cynthus.events import (
     Event,
 )
@@ -91,6 +92,10 @@ class Platform:
         self.healed_at = 0.0
         self._lives: dict[str, asyncio.Task[None]] = {}
         self.programs: list[Any] = []
+        self.promises: Any = None
+        self.hears: dict[str, dict[str, Sequence[type[Event]]]] = {}
+        self.handled: dict[tuple[str, str], float] = {}
+        self.on_handled: Callable[[str, Event], None] = lambda *_: None
         self.workers: dict[Process, Any] = {}
 
     @property
@@ -170,8 +175,10 @@ async def exchange(
     name, bus = store.source, BusClient(platform.broker)
     history = platform.histories[name]
     inbox = Remote(platform.database, history.store.inbox)
-    consumer = Consumer(name, inbox, bus, handlers)
+    noted = {kind: _noted(platform, name, handle) for kind, handle in handlers.items()}
+    consumer = Consumer(name, inbox, bus, noted)
     relay = Relay(store, bus, CheckpointClient(history))
+    peers = platform.hears[name] = by_decider(handlers)
     follow = [
         CatchUp(
             consumer,
@@ -179,9 +186,20 @@ async def exchange(
             RemoteFeed(platform.network, address, partial(platform.server, peer), wanted),
             CheckpointClient(history, f"facts:{peer}"),
             peer=peer,
-            rhythm=Following(20.0, 3.0),
+            rhythm=Following(10.0, 3.0),
         ).run
-        for peer, wanted in by_decider(handlers).items()
+        for peer, wanted in peers.items()
     ]
     await bus.ensure(name, tuple(handlers))
     return relay.run, consumer.run, *follow
+
+
+def _noted(platform: Platform, name: str, handle: Handle) -> Handle:
+    """The same, noting in truth what it came to an end with: not everything leaves a trace in a table."""
+
+    async def noted(delivery: Delivery) -> None:
+        await handle(delivery)
+        platform.handled.setdefault((name, delivery.envelope.id), platform.world.now)
+        platform.on_handled(name, delivery.envelope.event)
+
+    return noted

@@ -22,6 +22,7 @@ from tests.simulation.world import World
 HOST = Host(cpu=4.0, memory_bytes=8 * 2**30)
 _ZONES = ("here", "there")
 _TIMEOUT_S = 3.0
+_SLOW_S = 12.0
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Provider:
         await asyncio.sleep(self.world.latency())
         if self.away or faults.hit("provider 503"):
             raise ProviderAway("simulated")
+        if faults.hit("provider slow"):
+            await asyncio.sleep(_SLOW_S * faults.chance.random())
         if faults.hit("provider throttles"):
             raise Throttled(retry_after_s=1.0)
         return mutates and faults.hit("provider reply lost")
@@ -86,6 +89,11 @@ class Provider:
         self.world.later(0.2 + 3.0 * self.world.chance.random(), self._up, machine)
         if faults.hit("boots twice"):
             self.world.later(4.0 + 10.0 * self.world.chance.random(), self._up, machine)
+
+    def leave_behind(self, name: str) -> None:
+        """A machine of ours that no ledger knows: it was created before one was lost or restored."""
+        machine = self.machines[name] = Machine(MachineSpec(name, "", ""), self.world.now, Standing.RUNNING)
+        self._change(machine)
 
     def create_late(self, spec: MachineSpec) -> None:
         """The call hung somewhere; whoever made it has long given up."""

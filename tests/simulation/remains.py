@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from cynthus.events import AttemptExited, AttemptLost, MachineReleased, VMReady
+from cynthus.events import AttemptExited, AttemptLost, Event, MachineReleased, MachineRequested, VMReady
+from cynthus.provisioner.domain.machine import Stage
 from tests.simulation.platform import IDLE_S, Platform
 from tests.simulation.program import Program
 from tests.simulation.world import BEGINNING
@@ -11,6 +12,7 @@ from tests.simulation.world import BEGINNING
 RECOVERED_S = 60.0
 """After the last fault: the bus has redelivered, what it lost was caught up, pauses are over."""
 OUTLIVE_S = 10.0
+_ROUNDED_S = 0.000_01
 """Beyond the time a machine is kept for the next run and the lag of listings."""
 
 
@@ -62,6 +64,40 @@ def judge_handed_on(platform: Platform) -> None:
             if one in spoilt:
                 what = f"{machine} of {one[0]}/{one[1]} given to {other[0]}/{other[1]}"
                 platform.world.wrong("no lost machine is handed on", what)
+
+
+def judge_served(platform: Platform) -> None:
+    """Once it is heard that an attempt needs no machine, or that another one does, it is given none."""
+    needless: dict[tuple[str, int], float] = {}
+    newest: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    for fact in platform.histories["orchestrator"].store.facts:
+        event, at = fact.envelope.event, platform.handled.get(("provisioner", fact.envelope.id))
+        if at is not None and isinstance(event, AttemptLost | MachineReleased):
+            needless.setdefault((event.run_id, event.epoch), at)
+        elif at is not None and isinstance(event, MachineRequested):
+            newest[event.run_id].append((event.epoch, at))
+    for fact in platform.histories["provisioner"].store.facts:
+        if not isinstance(ready := fact.envelope.event, VMReady):
+            continue
+        given = (fact.envelope.time - BEGINNING).total_seconds() - _ROUNDED_S
+        late = any(epoch > ready.epoch and at < given for epoch, at in newest[ready.run_id])
+        if late or needless.get((ready.run_id, ready.epoch), given) < given:
+            what = f"{ready.machine} given to {ready.run_id}/{ready.epoch}"
+            platform.world.wrong("who needs no machine is given none", what)
+
+
+def watch_fences(platform: Platform) -> None:
+    """As soon as it is heard that an attempt was lost, it holds no machine any more."""
+
+    def handled(name: str, event: Event) -> None:
+        if name != "provisioner" or not isinstance(event, AttemptLost):
+            return
+        for row in platform.ledger.rows.values():
+            if row.stage is Stage.HELD and (row.run_id, row.epoch) == (event.run_id, event.epoch):
+                what = f"{row.name} of {event.run_id}/{event.epoch}"
+                platform.world.wrong("what is lost holds no machine", what)
+
+    platform.on_handled = handled
 
 
 def _spoilt(platform: Platform) -> set[tuple[str, int]]:

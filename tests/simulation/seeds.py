@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cynthus.events import ids
+from tests.simulation.bookkeeping import unheard
 from tests.simulation.clients import Wish, pursue, wishes
 from tests.simulation.invariants import Watch, converged, judge, what_is_left
 from tests.simulation.loop import Deadlock, Livelock, VirtualLoop
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.platform import SERVICES, Platform
+from tests.simulation.promises import Promises
+from tests.simulation.remains import watch_fences
 from tests.simulation.services import OPENERS
 from tests.simulation.worker import boot
 from tests.simulation.world import BEGINNING, World
@@ -75,7 +78,9 @@ async def _story(world: World, outcome: Outcome) -> None:
     lag_s = chance.choice([0.0, 0.0, 2.0, 5.0])
     platform = Platform(world, OPENERS, slots=chance.choice([2, 3, 4]), lag_s=lag_s)
     platform.provider.boot = lambda machine: boot(platform, machine)
+    platform.promises = promises = Promises(platform)
     watch = Watch(platform)
+    watch_fences(platform)
     store = platform.histories["orchestrator"].store
     store._projections = (watch, *store._projections)
     rage_s = 25.0 + 40.0 * chance.random()
@@ -85,6 +90,7 @@ async def _story(world: World, outcome: Outcome) -> None:
         platform.start(name)
         if world.seed % 4 == 3 and chance.random() < 0.25:
             platform.start(f"{name}+2")
+    watching = asyncio.create_task(promises.watch())
     people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]
     await nemesis.rage(rage_s)
     heal(platform)
@@ -96,6 +102,9 @@ async def _story(world: World, outcome: Outcome) -> None:
         world.wrong("it converges", what_is_left(platform, wanted))
     outcome.converged_s = world.now - healed_at
     await asyncio.sleep(6.0)
+    while unheard(platform) and world.now < healed_at + PATIENCE_S and not world.violations:
+        await asyncio.sleep(3.0)
+    watching.cancel()
     outcome.lifecycles = _accepted(wanted)
     judge(platform, wanted, gentle=gentle)
 

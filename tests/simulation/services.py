@@ -32,7 +32,6 @@ from cynthus.gateway.handlers.acknowledgements import Acknowledgements
 from cynthus.gateway.handlers.runs import RunHandler as GatewayRuns
 from cynthus.gateway.handlers.submit import SubmitHandler
 from cynthus.orchestrator.adapters.bell import ProcessBell
-from cynthus.orchestrator.adapters.memory_leases import MemoryLeases
 from cynthus.orchestrator.adapters.memory_logs import MemoryLogIndex
 from cynthus.orchestrator.adapters.memory_runs import MemoryRuns
 from cynthus.orchestrator.domain.rhythm import Rhythm
@@ -62,6 +61,7 @@ from tests.simulation.platform import (
     Platform,
     exchange,
 )
+from tests.simulation.promises import WatchedLeases
 from tests.simulation.provider import ProviderClient
 from tests.simulation.storage import NoSecrets
 
@@ -153,7 +153,7 @@ async def _orchestrator(platform: Platform, address: str) -> Incarnation:
     handler = RunHandler(store, recent, bell, LIMITS, clock=platform.clock(address))
     runs = Remote(database, MemoryRuns(tables))
     index = Remote(database, MemoryLogIndex(tables))
-    leases = Remote(database, MemoryLeases(tables))
+    leases = Remote(database, WatchedLeases(platform))
     logs = Logs(index, platform.blobs, bell)
     rhythm = Rhythm(BEAT_S, LEASE_S)
     heartbeats = Heartbeats(leases, rhythm, jitter=platform.world.chance.random)
