@@ -116,6 +116,19 @@ async def test_an_outage_is_not_the_fault_of_the_message(outage: type[Exception]
     assert await bench.parked() == []
 
 
+async def test_an_outage_is_not_the_fault_of_a_message_that_comes_several_times_at_once() -> None:
+    async def away(_: Delivery) -> None:
+        await asyncio.sleep(0)
+        raise StoreUnavailable("away")
+
+    bench = Bench(away)
+    envelope = arriving()
+    for attempt in range(2, 12):
+        copies = (bench.acknowledged(Delivery(envelope, attempt)) for _ in range(3))
+        assert await asyncio.gather(*copies) == [False] * 3
+    assert await bench.parked() == []
+
+
 async def test_a_stream_that_moved_on_is_tried_again_at_once() -> None:
     handle = Failing(*[ConcurrentAppend()] * 5)
     bench = Bench(handle)

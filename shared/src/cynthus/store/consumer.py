@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -49,7 +50,7 @@ class Consumer:
         self._attempts = attempts
         self._concurrency = concurrency
         self._on_parked = on_parked
-        self._excused: set[str] = set()
+        self._excused: Counter[str] = Counter()
         self._done: dict[str, None] = {}
 
     def has_done(self, message_id: str) -> bool:
@@ -122,8 +123,8 @@ class Consumer:
     async def _is_over(self, message: Delivery) -> bool:
         """Count the attempt before it begins, so that one which kills the process counts as well."""
         message_id = message.envelope.id
-        if message_id in self._excused:
-            self._excused.discard(message_id)
+        if self._excused[message_id]:
+            self._excused[message_id] -= 1
             return False
         try:
             tries = await self._inbox.count(self.service, message_id)
@@ -151,11 +152,11 @@ class Consumer:
                 return
 
     def _excuse(self, message_id: str, *, counted: bool) -> None:
-        """An outage is not the message's fault: what was counted ahead stands for the next attempt."""
+        """An outage is not the message's fault: each attempt counted ahead stands for a later one."""
         if counted:
             if len(self._excused) >= _EXCUSED_KEPT:
                 self._excused.clear()
-            self._excused.add(message_id)
+            self._excused[message_id] += 1
 
     async def _put_aside(self, parked: Parked) -> None:
         reach("consumer.before_park")
