@@ -317,7 +317,7 @@ def test_connections_are_kept_and_a_stale_one_is_replaced_in_silence(
 def test_an_early_refusal_is_heard_while_sending(pauses: list[float], repository: str) -> None:
     location = b"Location: /v2/x/blobs/uploads/1\r\n"
     answers = [
-        b"HTTP/1.1 202 Accepted\r\n" + location + b"Content-Length: 0\r\n\r\n",
+        b"HTTP/1.1 202 Accepted\r\n" + location + b"Content-Length: 0\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",
     ]

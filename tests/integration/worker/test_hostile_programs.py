@@ -107,7 +107,7 @@ def test_nothing_of_a_killed_worker_is_left(platform: PlatformForWorkers, worker
         "os.write(1, b'ready\\n')\ntime.sleep(1000)\n"
     )
     given.wait_for_text(b"ready\nready\nready\nready\n")
-    left = worker.tree
+    left = worker.below_the_supervisor
     name = f"cynthus-{given.order['run_id']}-1-{worker.process.pid}"
 
     worker.kill()
