@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def beat(self, due):
-        if self.due is not None:
+        if self.due is not None or self.transport.is_closing():
             self.tally["late"] += 1
             return
         self.due = due
@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error):
         self.tally["cut"] += 1
+        self.due = None
 
 
 async def main(host, port, count, rate, seconds):
