@@ -228,5 +228,10 @@ if __name__ == "__main__":
     import uvicorn
 
     uvicorn.run(
-        application(sys.argv[2]), port=int(sys.argv[1]), log_level="warning", access_log=False, loop="uvloop"
+        application(sys.argv[2]),
+        port=int(sys.argv[1]),
+        log_level="warning",
+        access_log=False,
+        loop="uvloop",
+        timeout_keep_alive=75,
     )
