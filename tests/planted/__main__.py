@@ -87,13 +87,13 @@ def _sum(verdicts: Sequence[Verdict]) -> str:
 
 
 def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    yield "| planted bug | what it does | found by | needed |"
-    yield "|---|---|---|---|"
+    yield "| planted bug | what it does | found by | needed | a test that fails as well |"
+    yield "|---|---|---|---|---|"
     for verdict in verdicts:
         bug = verdict.bug
         assert bug is not None
         found = bug.suite if verdict.caught else "**not found**"
-        yield f"| {bug.name} | {bug.what} | {found} | {verdict.effort} |"
+        yield f"| {bug.name} | {bug.what} | {found} | {verdict.effort} | {bug.second} |"
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ BUGS = (
         _POOL,
         right="[Adopt(machine) for machine in listing if machine.name not in known]",
         wrong="[]",
-        catcher=by_test("tests/unit/provisioner/test_convergence.py"),
+        also=by_test("tests/unit/provisioner/test_convergence.py"),
     ),
     Bug(
         "process-clock-in-the-reconciler",
@@ -70,7 +70,7 @@ BUGS = (
         _DEMAND,
         right="    if message.epoch <= max(demand.epoch, demand.over):\n        return []\n    taken",
         wrong="    if message.epoch <= demand.epoch:\n        return []\n    taken",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/provisioner/test_machine_pool.py",
             "test_a_request_that_comes_after_its_release",
         ),
@@ -81,7 +81,7 @@ BUGS = (
         _DEMAND,
         right="early = message.epoch > max(demand.epoch, demand.over)",
         wrong="early = False",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/provisioner/test_machine_pool.py",
             "test_a_request_that_comes_after_its_release",
         ),
@@ -100,7 +100,7 @@ BUGS = (
         _DEMAND,
         right="return [message] if message.epoch > demand.fenced and message.epoch >= demand.epoch else []",
         wrong="return []",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/provisioner/test_provider_troubles.py",
             "test_a_fenced_attempt_takes_its_machine",
         ),
@@ -119,7 +119,8 @@ BUGS = (
         f"{_PROVISIONER}/adapters/postgres_holds.py",
         right="case MachineReleased(run_id=run_id, epoch=epoch, lost=True):",
         wrong="case MachineReleased(run_id=run_id, epoch=epoch, lost=None):",
-        catcher=by_test(
+        twin=f"{_PROVISIONER}/adapters/memory_ledger.py",
+        also=by_test(
             "tests/integration/provisioner/test_postgres_ledger.py",
             "test_a_machine_that_an_attempt_was_lost_on",
         ),

@@ -1,6 +1,6 @@
 """Wrong lines where facts are stored, published and handled."""
 
-from tests.planted.planting import Bug, by_test
+from tests.planted.planting import Bug, by_chaos, by_test
 
 _STORE = "shared/src/cynthus/store"
 _RELAY = f"{_STORE}/relay.py"
@@ -22,9 +22,7 @@ BUGS = (
         _CONSUMER,
         right="            self._excuse(message_id, counted=counted)\n            raise\n",
         wrong="            self._excuse(message_id, counted=counted)\n            if not counted: raise\n",
-        catcher=by_test(
-            "tests/unit/shared/test_consumer.py", "test_an_outage_is_not_the_fault_of_the_message"
-        ),
+        also=by_test("tests/unit/shared/test_consumer.py", "test_an_outage_is_not_the_fault_of_the_message"),
     ),
     Bug(
         "published-outside-the-transaction",
@@ -33,7 +31,8 @@ BUGS = (
         right='reach("append.before_statement")',
         wrong="self._readers.add([Recorded((2**62, n), fact.recorded_as(stream, n, utc_now()), fact.decided)"
         " for n, fact in enumerate(drafts, 1)])",
-        catcher=by_test(
+        catcher=by_chaos(16),
+        also=by_test(
             "tests/integration/shared/test_postgres_relay.py", "test_what_was_refused_is_not_published"
         ),
     ),
@@ -74,7 +73,7 @@ BUGS = (
         f"{_STORE}/catch_up.py",
         right="missing = await self._missing(page.ids)",
         wrong="missing = await self._missing(page.ids); await self._checkpoint.save(page.next)",
-        catcher=by_test("tests/unit/shared/test_catch_up.py"),
+        also=by_test("tests/unit/shared/test_catch_up.py"),
     ),
     Bug(
         "done-before-handled",
@@ -83,7 +82,7 @@ BUGS = (
         right="        await self._handle(message)\n",
         wrong="        self._done[getattr(message, 'envelope', message).id] = None;"
         " await self._handle(message)\n",
-        catcher=by_test("tests/unit/shared/test_catch_up.py"),
+        also=by_test("tests/unit/shared/test_catch_up.py"),
     ),
     Bug(
         "identity-column-followed",
@@ -109,7 +108,8 @@ BUGS = (
         f"{_STORE}/postgres.py",
         right="recorded = await self._read_back(drafts, error)",
         wrong="recorded = await self._write(stream, drafts, expected, why)",
-        catcher=by_test(
+        catcher=by_chaos(25),
+        also=by_test(
             "tests/integration/shared/test_lost_commits.py",
             "test_an_append_that_was_committed_is_known_to_be",
         ),
@@ -120,7 +120,8 @@ BUGS = (
         f"{_STORE}/postgres.py",
         right="async with self.database.transaction() as connection:",
         wrong="async with self.database.connection() as connection:",
-        catcher=by_test(
+        catcher=by_chaos(25),
+        also=by_test(
             "tests/integration/shared/test_projections.py",
             "test_a_projection_that_fails_takes_the_facts_with_it",
         ),

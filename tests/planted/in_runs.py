@@ -61,7 +61,7 @@ BUGS = (
         f"{_HANDLERS}/attempts.py",
         right="self._check_logs(await self.logs.totals(claims.run_id, claims.epoch), sent)",
         wrong="await self.logs.totals(claims.run_id, claims.epoch)",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/orchestrator/test_worker_api.py",
             "test_a_run_is_not_finished_before_its_log_is_complete",
         ),
@@ -72,7 +72,7 @@ BUGS = (
         f"{_HANDLERS}/attempts.py",
         right='raise ManifestMissing(f"there is no manifest {wanted}") from error',
         wrong="return wanted, 0, 0",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/orchestrator/test_worker_api.py",
             "test_a_run_is_not_finished_without_its_manifest",
         ),
@@ -91,7 +91,7 @@ BUGS = (
         f"{_ORCHESTRATOR}/reaper.py",
         right="for run_id, epoch in await self.leases.expire(now):",
         wrong="for run_id, epoch in list[tuple[str, int]]():",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/orchestrator/test_time.py",
             "test_a_worker_that_is_not_heard_for_a_lease_is_replaced",
         ),
@@ -102,9 +102,7 @@ BUGS = (
         f"{_ORCHESTRATOR}/reaper.py",
         right="await self.leases.extend(missed_s, at_least_s=share * lease_s)",
         wrong="pass",
-        catcher=by_test(
-            "tests/integration/orchestrator/test_time.py", "test_who_could_not_look_does_not_judge"
-        ),
+        also=by_test("tests/integration/orchestrator/test_time.py", "test_who_could_not_look_does_not_judge"),
     ),
     Bug(
         "deadlines-by-the-process-clock",
@@ -112,7 +110,7 @@ BUGS = (
         f"{_ORCHESTRATOR}/reaper.py",
         right="await self.handler.tell(run_id, message, _WHY, now=now)",
         wrong="await self.handler.tell(run_id, message, _WHY)",
-        catcher=by_test("tests/integration/orchestrator/test_time.py", "test_a_retry_is_made_when_it_is_due"),
+        also=by_test("tests/integration/orchestrator/test_time.py", "test_a_retry_is_made_when_it_is_due"),
     ),
     Bug(
         "beat-answered-unwritten",
@@ -120,7 +118,7 @@ BUGS = (
         f"{_HANDLERS}/heartbeats.py",
         right="future.set_exception(StoreUnavailable(str(outage)))",
         wrong="future.set_result(None)",
-        catcher=by_test("tests/unit/orchestrator/test_heartbeats.py", "test_an_outage_is_told_to_each"),
+        also=by_test("tests/unit/orchestrator/test_heartbeats.py", "test_an_outage_is_told_to_each"),
     ),
     Bug(
         "fenced-beat-answered",
@@ -128,7 +126,7 @@ BUGS = (
         f"{_HANDLERS}/heartbeats.py",
         right='future.set_exception(Fenced(f"attempt {renewal.epoch} of {renewal.run_id} does not count"))',
         wrong="future.set_result(None)",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/orchestrator/test_worker_api.py", "test_of_two_workers_the_stale_one"
         ),
     ),
@@ -138,7 +136,7 @@ BUGS = (
         f"{_HANDLERS}/orders.py",
         right="if await self._granted(work.run):",
         wrong="if True:",
-        catcher=by_test(
+        also=by_test(
             "tests/integration/orchestrator/test_time.py", "test_an_order_is_handed_out_with_a_whole_lease"
         ),
     ),

@@ -22,7 +22,14 @@ _TRIED = re.compile(r"^(\d+) seeds, ", re.MULTILINE)
 _TELLING = re.compile(r"^seed \d+ failed|^FAILED |^E  ")
 
 SIMULATION = ("-m", "tests.simulation", "--seeds", "{seeds}")
-SEEDS = 200
+SEEDS = 1000
+"""As many as every change of the code has to pass."""
+
+
+def by_chaos(fault: int, seed: int = 1) -> tuple[str, ...]:
+    """A catcher: the real stack under one kind of fault for a short time."""
+    short = ("--minutes", "0.4", "--in-flight", "24", "--lease", "8", "--min", "5")
+    return ("-m", "tests.chaos", "--seed", str(seed), "--fault", str(fault), *short)
 
 
 def by_test(file: str, name: str = "") -> tuple[str, ...]:
@@ -37,7 +44,11 @@ class NotPlanted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One wrong line. `catcher` is what must fail: arguments of Python, run in the scratch copy."""
+    """One wrong line. `catcher` is what must fail: arguments of Python, run in the scratch copy.
+
+    `also` is a test that fails as well: a second line, and the first where it says what is wrong. `twin` is a
+    file in which the same line is made wrong too: the model that takes the same decision.
+    """
 
     name: str
     what: str
@@ -45,13 +56,27 @@ class Bug:
     right: str
     wrong: str
     catcher: tuple[str, ...] = field(default=SIMULATION)
+    also: tuple[str, ...] = ()
+    twin: str = ""
 
     @property
     def suite(self) -> str:
         """The suite that must find it, for people."""
         if self.catcher[:2] == SIMULATION[:2]:
             return "simulation"
-        return next((part for part in self.catcher if part.startswith("tests")), " ".join(self.catcher))
+        if self.catcher[1] == "tests.chaos":
+            fault = self.catcher[self.catcher.index("--fault") + 1]
+            return f"chaos, fault {fault}"
+        return _test(self.catcher)
+
+    @property
+    def second(self) -> str:
+        """The test that fails as well, for people."""
+        return _test(self.also)
+
+
+def _test(catcher: Sequence[str]) -> str:
+    return next((part for part in catcher if part.startswith("tests/")), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +93,8 @@ class Verdict:
     def effort(self) -> str:
         """What it took: `3 seeds`, or `1 test`."""
         if self.seeds is None:
-            return "1 test" if self.caught else ""
+            one = "1 run" if self.bug is not None and "chaos" in self.bug.suite else "1 test"
+            return one if self.caught else ""
         return f"{self.seeds} seed{'s' * (self.seeds != 1)}"
 
 
@@ -87,11 +113,12 @@ def scratch(code: Path = ROOT) -> Iterator[Path]:
 
 def plant(folder: Path, bug: Bug) -> None:
     """Change the line. Raises NotPlanted."""
-    file = folder / bug.file
-    text = file.read_text() if file.exists() else ""
-    if text.count(bug.right) != 1:
-        raise NotPlanted(f"{bug.name}: the line is {text.count(bug.right)} times in {bug.file}")
-    file.write_text(text.replace(bug.right, bug.wrong))
+    for name in filter(None, (bug.file, bug.twin)):
+        file = folder / name
+        text = file.read_text() if file.exists() else ""
+        if text.count(bug.right) != 1:
+            raise NotPlanted(f"{bug.name}: the line is {text.count(bug.right)} times in {name}")
+        file.write_text(text.replace(bug.right, bug.wrong))
 
 
 def judge(folder: Path, bug: Bug | None, catcher: Sequence[str], *, seeds: int, limit_s: float) -> Verdict:

@@ -28,17 +28,29 @@ class Database:
         self.locked = False
         """Histories can be read, and nothing be added: somebody holds their tables, or the disk is full."""
         self.generation = 0
+        self.known: dict[str, None] = {}
+        """Names of statements; of some each one fails now, and the answers of others are late."""
+        self.refused = frozenset[str]()
+        self.slow = frozenset[str]()
 
     def crash(self) -> None:
         """Sessions, and with them locks and open transactions, are gone."""
         self.away = True
         self.generation += 1
 
-    async def ask(self, statement: Callable[[], _T]) -> _T:
+    async def ask(self, statement: Callable[[], _T], name: str = "") -> _T:
         """One round trip. Raises StoreUnavailable, also when the statement was carried out."""
         reply: asyncio.Future[_T] = self.world.loop.create_future()
-        self.world.later(self.world.latency(), self._carry_out, statement, reply)
-        return await reply
+        if name:
+            self.known.setdefault(name)
+        if name in self.refused:
+            self.world.later(_NOTICED_S, _fail, reply)
+        else:
+            self.world.later(self.world.latency(), self._carry_out, statement, reply)
+        value = await reply
+        if name in self.slow:
+            await asyncio.sleep(_LATE_S * self.world.faults.chance.random())
+        return value
 
     async def transact(
         self,
@@ -126,9 +138,10 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._adapter, name)
+        statement = f"{type(self._adapter).__name__}.{name}"
 
         async def ask(*arguments: Any, **named: Any) -> Any:
-            return await self._database.ask(lambda: instantly(method(*arguments, **named)))
+            return await self._database.ask(lambda: instantly(method(*arguments, **named)), statement)
 
         self.__dict__[name] = ask
         return ask
@@ -254,7 +267,7 @@ class CheckpointClient:
         elif not alive:
             await asyncio.sleep(database.world.latency())
             current = self._history.lock.get(self._name)
-            if current is None or current is holder:
+            if (current is None or current is holder) and not database.away:
                 self._history.lock[self._name] = (PROCESS.get(), self, database.generation)
                 self._had = True
         return self._had

@@ -84,7 +84,6 @@ def what_is_left(platform: Platform, wishes: list[Wish]) -> str:
 
 def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
     """Everything that is told at the end."""
-    world = platform.world
     for wish in wishes:
         if wish.run_id is not None and wish.run_id in platform.tables.runs:
             _judge_run(platform, wish)
@@ -97,10 +96,17 @@ def judge(platform: Platform, wishes: list[Wish], *, gentle: bool) -> None:
     judge_heard(platform)
     judge_inputs(platform)
     if gentle:
-        for fact in platform.histories["orchestrator"].store.facts:
-            if isinstance(fact.envelope.event, AttemptLost):
-                world.wrong("no false kill", f"{fact.envelope.stream} {fact.envelope.event.cause.code}")
+        _judge_kills(platform)
     judge_rebuild(platform)
+
+
+def _judge_kills(platform: Platform) -> None:
+    """No fault was as long as a lease. An order that was lost several times in a row is no attempt yet."""
+    begun = {(program.run_id, program.epoch) for program in platform.programs}
+    for fact in platform.histories["orchestrator"].store.facts:
+        event = fact.envelope.event
+        if isinstance(event, AttemptLost) and (event.run_id, event.epoch) in begun:
+            platform.world.wrong("no false kill", f"{fact.envelope.stream} {event.cause.code}")
 
 
 def _judge_run(platform: Platform, wish: Wish) -> None:

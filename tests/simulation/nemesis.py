@@ -39,7 +39,13 @@ _EVERYWHERE = {
     "out of stock": 0.2,
     "hasty report": 0.4,
 }
-_HARMFUL = {"reply late": 0.02, "boots never": 0.1, "boots twice": 0.1, "machine refused": 0.05}
+_HARMFUL = {
+    "reply late": 0.02,
+    "worker dawdles": 0.5,
+    "boots never": 0.1,
+    "boots twice": 0.1,
+    "machine refused": 0.05,
+}
 
 
 class Nemesis:
@@ -55,7 +61,7 @@ class Nemesis:
             if self._chance.random() < 0.4:
                 self._world.faults.allow(kind, likely * self._chance.random())
         episodes = [*self._small(), *([] if gentle else self._large())]
-        self._episodes = self._chance.sample(episodes, 1 + self._chance.randrange(min(6, len(episodes))))
+        self._episodes = self._chance.sample(episodes, 1 + self._chance.randrange(min(8, len(episodes))))
 
     async def rage(self, seconds: float) -> None:
         """Until the time is over; then everything that lasts is ended."""
@@ -78,6 +84,7 @@ class Nemesis:
             self._pause_service,
             self._database_crash,
             self._database_locked,
+            self._statement_refused,
             self._bus_away,
             self._bus_forgets,
             self._provider_away,
@@ -87,7 +94,14 @@ class Nemesis:
         ]
 
     def _large(self) -> list[Callable[[], Awaitable[None]]]:
-        return [self._kill_worker, self._pause_worker, self._vanish, self._preempt, self._partition]
+        return [
+            self._kill_worker,
+            self._pause_worker,
+            self._vanish,
+            self._preempt,
+            self._partition,
+            self._statement_slow,
+        ]
 
     def _seconds(self, most: float) -> float:
         return min(most, GENTLE_S if self._gentle else most) * self._chance.random()
@@ -124,7 +138,7 @@ class Nemesis:
     async def _database_crash(self) -> None:
         database = self._platform.database
         database.crash()
-        await self._lasting("database away", self._seconds(20.0))
+        await self._lasting("database away", self._seconds(self._chance.choice([20.0, 40.0])))
         database.away = False
 
     async def _database_locked(self) -> None:
@@ -132,6 +146,22 @@ class Nemesis:
         database.locked = True
         await self._lasting("database locked", self._seconds(20.0))
         database.locked = False
+
+    async def _statement_refused(self) -> None:
+        database = self._platform.database
+        database.refused = self._statements()
+        await self._lasting("statement refused", self._seconds(45.0))
+        database.refused = frozenset()
+
+    async def _statement_slow(self) -> None:
+        database = self._platform.database
+        database.slow = self._statements()
+        await self._lasting("statement slow", self._seconds(45.0))
+        database.slow = frozenset()
+
+    def _statements(self) -> frozenset[str]:
+        known = list(self._platform.database.known)
+        return frozenset(self._chance.sample(known, min(len(known), 1 + self._chance.randrange(6))))
 
     async def _bus_away(self) -> None:
         self._platform.broker.away = True

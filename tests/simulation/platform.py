@@ -21,7 +21,7 @@ from cynthus.provisioner.adapters.memory_ledger import MemoryLedger
 from cynthus.runtime.supervision import supervised
 from cynthus.store.catch_up import CatchUp
 from cynthus.store.catch_up import Rhythm as Following
-from cynthus.store.consumer import Consumer, Handle
+from cynthus.store.consumer import Consumer, Handle, OnParked
 from cynthus.store.inbox import MemoryInbox
 from cynthus.store.memory import MemoryEventStore, MemoryProjection
 from cynthus.store.relay import Relay
@@ -169,14 +169,19 @@ class Platform:
 
 
 async def exchange(
-    platform: Platform, address: str, store: StoreClient, handlers: Mapping[type[Event], Handle]
+    platform: Platform,
+    address: str,
+    store: StoreClient,
+    handlers: Mapping[type[Event], Handle],
+    *,
+    on_parked: OnParked | None = None,
 ) -> Sequence[Callable[[], Awaitable[None]]]:
     """The same as `cynthus.runtime.exchange`, with models."""
     name, bus = store.source, BusClient(platform.broker)
     history = platform.histories[name]
     inbox = Remote(platform.database, history.store.inbox)
     noted = {kind: _noted(platform, name, handle) for kind, handle in handlers.items()}
-    consumer = Consumer(name, inbox, bus, noted)
+    consumer = Consumer(name, inbox, bus, noted, on_parked=on_parked)
     relay = Relay(store, bus, CheckpointClient(history))
     peers = platform.hears[name] = by_decider(handlers)
     follow = [

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from cynthus.events import AttemptLost, RunCancelled, RunFailed, RunSucceeded
 from cynthus.orchestrator.adapters.memory_leases import MemoryLeases
 from cynthus.store.ports import Recorded
+from tests.simulation.loop import Process
 from tests.simulation.platform import LEASE_S, TICK_S, Platform
 
 _LOOK_S = 0.5
 _GAP_S = 6 * TICK_S + 2 * _LOOK_S
-"""After as long an absence nobody is judged at once: a reaper may miss five looks and part of a sixth."""
+"""After so long an absence, or a start, nobody is judged at once: a reaper may miss five looks and a part."""
 _EXCUSED_S = LEASE_S / 2 - 2 * _LOOK_S
 _SILENT = "for a whole lease"
 _ENDS = (AttemptLost, RunSucceeded, RunFailed, RunCancelled)
@@ -61,24 +62,21 @@ class Promises:
 
     async def watch(self) -> None:
         """See when workers can be heard at all: the database, and any orchestrator that runs."""
-        shut = True
+        before, shut = set[Process](), True
         while True:
-            if shut and self._is_open():
-                long = self._world.now - self._shut_at > _GAP_S
-                self._open_at = self._world.now if long else self._open_at
-            elif not shut and not self._is_open():
+            here = self._hearing()
+            if here and shut and (self._world.now - self._shut_at > _GAP_S or not before & here):
+                self._open_at = self._world.now
+            elif not here and not shut:
                 self._shut_at = self._world.now
-            shut = not self._is_open()
+            before, shut = here or before, not here
             await asyncio.sleep(_LOOK_S)
 
-    def _is_open(self) -> bool:
-        processes = [
-            server.process
-            for server in self._platform.servers.values()
-            if server.service == "orchestrator" and server.up
-        ]
-        running = any(process is not None and not process.paused for process in processes)
-        return running and not self._platform.database.away
+    def _hearing(self) -> set[Process]:
+        if self._platform.database.away:
+            return set()
+        there = (one for one in self._platform.servers.values() if one.service == "orchestrator" and one.up)
+        return {one.process for one in there if one.process is not None and not one.process.paused}
 
 
 class WatchedLeases(MemoryLeases):

@@ -3,7 +3,16 @@
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from cynthus.events import AttemptExited, AttemptLost, Event, MachineReleased, MachineRequested, VMReady
+from cynthus.events import (
+    AttemptExited,
+    AttemptLost,
+    Event,
+    MachineDelayed,
+    MachineReleased,
+    MachineRequested,
+    VMFailed,
+    VMReady,
+)
 from cynthus.provisioner.domain.machine import Stage
 from tests.simulation.platform import IDLE_S, Platform
 from tests.simulation.program import Program
@@ -77,12 +86,12 @@ def judge_served(platform: Platform) -> None:
         elif at is not None and isinstance(event, MachineRequested):
             newest[event.run_id].append((event.epoch, at))
     for fact in platform.histories["provisioner"].store.facts:
-        if not isinstance(ready := fact.envelope.event, VMReady):
+        if not isinstance(answer := fact.envelope.event, VMReady | VMFailed | MachineDelayed):
             continue
         given = (fact.envelope.time - BEGINNING).total_seconds() - _ROUNDED_S
-        late = any(epoch > ready.epoch and at < given for epoch, at in newest[ready.run_id])
-        if late or needless.get((ready.run_id, ready.epoch), given) < given:
-            what = f"{ready.machine} given to {ready.run_id}/{ready.epoch}"
+        late = any(epoch > answer.epoch and at < given for epoch, at in newest[answer.run_id])
+        if late or needless.get((answer.run_id, answer.epoch), given) < given:
+            what = f"{answer.kind} for {answer.run_id}/{answer.epoch}"
             platform.world.wrong("who needs no machine is given none", what)
 
 

@@ -26,7 +26,8 @@ from tests.simulation.world import BEGINNING, World
 PATIENCE_S = 900.0
 """After the last fault everything must have converged within so many simulated seconds."""
 
-
+_SKEWS_S = (0.0, 45.0, -45.0, 3600.0, -3600.0)
+"""Of services on hosts whose clocks nobody sets."""
 _LONGEST_S = 6.0
 
 
@@ -83,12 +84,14 @@ async def _story(world: World, outcome: Outcome) -> None:
     watch_fences(platform)
     store = platform.histories["orchestrator"].store
     store._projections = (watch, *store._projections)
-    rage_s = 25.0 + 40.0 * chance.random()
-    wanted = wishes(platform, chance.choice([2, 3, 4, 6]), rage_s * 0.7)
+    rage_s = 30.0 + 60.0 * chance.random()
+    wanted = wishes(platform, chance.choice([3, 4, 6, 9]), rage_s * 0.7)
     nemesis = Nemesis(platform, gentle=gentle)
+    wrong_clocks = chance.random() < 0.25
     for name in SERVICES:
+        platform.skew[name] = chance.choice(_SKEWS_S) if wrong_clocks else 0.0
         platform.start(name)
-        if world.seed % 4 == 3 and chance.random() < 0.25:
+        if world.seed % 2 and chance.random() < 0.4:
             platform.start(f"{name}+2")
     watching = asyncio.create_task(promises.watch())
     people = [asyncio.create_task(pursue(platform, wish)) for wish in wanted]

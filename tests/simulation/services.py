@@ -39,6 +39,7 @@ from cynthus.orchestrator.handlers.attempts import Attempts
 from cynthus.orchestrator.handlers.heartbeats import Heartbeats
 from cynthus.orchestrator.handlers.logs import Logs
 from cynthus.orchestrator.handlers.orders import Orders, Terms
+from cynthus.orchestrator.handlers.parked import ParkedRequests
 from cynthus.orchestrator.handlers.recent import RecentRuns
 from cynthus.orchestrator.handlers.runs import FACTS, RunHandler
 from cynthus.orchestrator.reaper import Reaper
@@ -163,7 +164,9 @@ async def _orchestrator(platform: Platform, address: str) -> Incarnation:
         runs, leases, bell, NoSecrets(), _Tokens(), rhythm, terms, monotonic=platform.world.loop.time
     )
     reaper = Reaper(runs, leases, handler, heartbeats, TICK_S)
-    hears = await exchange(platform, address, store, dict.fromkeys(FACTS, handler.take))
+    hears = await exchange(
+        platform, address, store, dict.fromkeys(FACTS, handler.take), on_parked=ParkedRequests(handler)
+    )
     return Incarnation(
         Orchestrator(attempts, orders, logs), store, (*hears, reaper.run, partial(bell.follow, store))
     )

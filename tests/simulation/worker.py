@@ -31,6 +31,8 @@ _AWAY = (Unreachable, StoreUnavailable, BusUnavailable, StorageAway)
 _ANSWERS = (Fenced, MachineNotWanted, LogGap, LogsIncomplete, ManifestMissing)
 _POLL_S = 8.0
 _GIVE_UP_S = 600.0
+_DAWDLED_S = 70.0
+"""A host that swaps, or pulls images: the lease of its first order is nearly over, or is."""
 
 
 class Worker:
@@ -53,6 +55,8 @@ class Worker:
         try:
             await self.insist("provisioner", self._hello, CALL_S, None)
             while not self.leaving:
+                if self.world.faults.hit("worker dawdles"):
+                    await asyncio.sleep(_DAWDLED_S * self.world.faults.chance.random())
                 order = await self.insist(
                     "orchestrator", lambda served: served.orders.next(self.name, _POLL_S), _POLL_S + 5, None
                 )
